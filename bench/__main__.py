@@ -1,0 +1,116 @@
+"""`make bench`. Exit codes: 0 measured · 1 a process failed, or an answer was wrong · 2 wrong usage, or no nginx."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.contenders import NAMES, NotStarted, nginx_program
+from bench.machine import choose_cores, describe
+from bench.measure import Died, Plan, measure
+from bench.profile import NoProfiler, profile
+from bench.report import report
+from bench.scenarios import SCENARIOS
+
+NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
+Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    if not sys.platform.startswith("linux"):
+        print("CPU time and memory are read from Linux's /proc: this runs on Linux only", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everybody is stopped
+    plan = _plan(options)
+    nginx = nginx_program() if "nginx" in plan.contenders else None
+    if "nginx" in plan.contenders and nginx is None:
+        print(NGINX_ABSENT, file=sys.stderr)
+        return 2
+    cores = choose_cores()
+    try:
+        if options.profile is not None:
+            print(profile(plan, cores))
+            return 0
+        rows = measure(plan, cores, _say)
+    except (NotStarted, Died, NoProfiler) as error:
+        print(error, file=sys.stderr)
+        return 1
+    machine = describe(nginx)
+    print(report(rows, plan, machine, cores))
+    if options.json is not None:
+        document = {"machine": machine, "cores": cores, "plan": plan, "rows": rows}
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
+    return 1 if any(row.failures for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures the gateway beside nginx proxy_pass, in one interleaved run.",
+        epilog="scenarios: " + "; ".join(f"{each.name} ({each.title})" for each in SCENARIOS),
+    )
+    names = [each.name for each in SCENARIOS]
+    parser.add_argument("--rounds", type=_positive_int, help="(default: 5)")
+    parser.add_argument("--seconds", type=_positive, help="per measurement (default: 1.5)")
+    parser.add_argument("--scenarios", type=_choice(names), metavar="A,B", help="only these")
+    parser.add_argument("--contenders", type=_choice(NAMES), metavar="A,B", help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--without-nginx", action="store_true", help="where it is not installed")
+    parser.add_argument("--seed", type=int, help="of the order (default: a new one, printed)")
+    parser.add_argument("--quick", action="store_true", help="one short round (20 s), to see that it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw rows there")
+    parser.add_argument("--profile", choices=names, metavar="SCENARIO", help="where busbar's time goes (by py-spy)")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    wanted = [options.profile] if options.profile else options.scenarios
+    contenders = options.contenders or list(NAMES)
+    return Plan(
+        scenarios=tuple(each for each in SCENARIOS if wanted is None or each.name in wanted),
+        contenders=("busbar",)
+        if options.profile
+        else tuple(name for name in contenders if not (options.without_nginx and name == "nginx")),
+        rounds=options.rounds or (1 if options.quick else 5),
+        seconds=options.seconds or (0.6 if options.quick else 1.5),
+        warm_secs=0.1 if options.quick else 0.5,
+        seed=random.randrange(1 << 32) if options.seed is None else options.seed,
+    )
+
+
+def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
+    def names(text: str) -> list[str]:
+        wanted = text.split(",")
+        if unknown := set(wanted) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: not one of {', '.join(known)}")
+        return wanted
+
+    return names
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 3600:
+        raise argparse.ArgumentTypeError("from above 0 to 3600")
+    return number
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1000:
+        raise argparse.ArgumentTypeError("from 1 to 1000")
+    return number
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""Who is measured: nobody (`direct`), nginx `proxy_pass`, and the gateway as a user starts it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from bench.scenarios import PATHS, Scenario
+from bench.upstream import UPSTREAM_KEY
+
+ROOT = Path(__file__).parent.parent
+CLIENT_TOKEN = "bench-client-token"
+READY_SECS_MAX = 20.0
+STOP_SECS_MAX = 10.0
+NGINX_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+
+
+class NotStarted(Exception):
+    """A contender did not answer in time; says what it printed."""
+
+
+class Contender:
+    """Something that listens on `port`. This one is the upstream itself: what is measured without a gateway."""
+
+    name: ClassVar[str] = "direct"
+    key: ClassVar[str] = UPSTREAM_KEY
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def serves(self, scenario: Scenario) -> bool:
+        return not scenario.translated
+
+    def model(self, scenario: Scenario) -> str:
+        """The name that a caller asks for."""
+        return scenario.upstream_model
+
+    def headers(self, scenario: Scenario) -> dict[str, str]:
+        """The caller's credential, as the official SDKs send it."""
+        if scenario.ingress == "anthropic":
+            return {"x-api-key": self.key, "anthropic-version": "2023-06-01"}
+        return {"authorization": f"Bearer {self.key}"}
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_SECS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Gateway(Contender):
+    """A contender that is a program of its own."""
+
+    key = CLIENT_TOKEN
+
+    def __init__(self, folder: Path, upstream_port: int, core: int | None) -> None:
+        super().__init__(free_port())
+        self._folder = folder / self.name
+        self._folder.mkdir()
+        self._upstream_port = upstream_port
+        self._core = core
+        self._log = self._folder / "log.txt"
+
+    def command(self, folder: Path) -> list[str]:
+        raise AssertionError("each gateway has its command")
+
+    def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
+        raise AssertionError("each gateway has its configuration")
+
+    def start(self, scenarios: Sequence[Scenario]) -> None:
+        """Returns when it answers. Raises `NotStarted`."""
+        (self._folder / "config").write_text(self.config(self._upstream_port, scenarios))
+        core = self._core
+        environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command(self._folder),
+                cwd=ROOT,
+                env=environment | {"BENCH_KEY": UPSTREAM_KEY, "BENCH_TOKEN": CLIENT_TOKEN},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+            )
+        self._wait_until_ready(next(each for each in scenarios if self.serves(each)))
+
+    def last_words(self) -> str:
+        """The end of what it printed."""
+        return self._log.read_text(errors="replace")[-2000:].strip()
+
+    def _wait_until_ready(self, scenario: Scenario) -> None:
+        assert self.process is not None
+        give_up_at = time.monotonic() + READY_SECS_MAX
+        status: int | None = None
+        while time.monotonic() < give_up_at and self.process.poll() is None:
+            status = self._ask(scenario)
+            if status == 200:
+                return
+            time.sleep(0.05)
+        raise NotStarted(
+            f"{self.name} did not become ready (last status: {status}). It printed:\n{self.last_words()}"
+        )
+
+    def _ask(self, scenario: Scenario) -> int | None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        headers = self.headers(scenario) | {"content-type": "application/json"}
+        try:
+            connection.request("POST", PATHS[scenario.ingress], scenario.body(self.model(scenario)), headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+
+class Nginx(Gateway):
+    """`proxy_pass` with one worker: connections to the upstream kept, nothing buffered, nothing logged."""
+
+    name = "nginx"
+
+    def command(self, folder: Path) -> list[str]:
+        program = nginx_program()
+        assert program is not None, "asked before"
+        return [program, "-p", str(folder), "-c", str(folder / "config"), "-e", "stderr"]
+
+    def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
+        user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        folders = "".join(
+            f"    {kind}_temp_path {kind}_temp;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        return f"""\
+daemon off;
+{user}
+pid nginx.pid;
+worker_processes 1;
+error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+{folders}\
+    keepalive_requests 100000000;
+    client_body_buffer_size 1m;
+    upstream provider {{
+        server 127.0.0.1:{upstream_port};
+        keepalive 512;
+        keepalive_requests 100000000;
+    }}
+    server {{
+        listen 127.0.0.1:{self.port};
+        location / {{
+            proxy_pass http://provider;
+            proxy_http_version 1.1;
+            proxy_buffering off;
+            proxy_set_header Connection "";
+            proxy_set_header Authorization "Bearer {UPSTREAM_KEY}";
+            proxy_set_header x-api-key "";
+        }}
+    }}
+}}
+"""
+
+
+class Busbar(Gateway):
+    """One process of `busbar serve`. Every scenario has a pool of two members, with the breakers of the defaults."""
+
+    name = "busbar"
+
+    def serves(self, scenario: Scenario) -> bool:
+        return True
+
+    def model(self, scenario: Scenario) -> str:
+        return scenario.name
+
+    def command(self, folder: Path) -> list[str]:
+        return [sys.executable, "-m", "busbar", "serve", "--config", str(folder / "config")]
+
+    def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
+        models: dict[str, object] = {}
+        pools: dict[str, object] = {}
+        for scenario in scenarios:
+            members = [f"{scenario.name}-a", f"{scenario.name}-b"]
+            for member in members:
+                models[member] = {
+                    "provider": f"bench-{scenario.egress}",
+                    "upstream_model": scenario.upstream_model,
+                    "max_concurrent": 256,
+                }
+            pools[scenario.name] = {"members": [{"target": member} for member in members]}
+        address = f"http://127.0.0.1:{upstream_port}"
+        document = {
+            "listen": f"127.0.0.1:{self.port}",
+            "auth": {"mode": "token", "client_tokens": ["${BENCH_TOKEN}"]},
+            "providers": {
+                f"bench-{dialect}": {"protocol": dialect, "base_url": address, "api_key_env": "BENCH_KEY"}
+                for dialect in PATHS
+            },
+            "models": models,
+            "pools": pools,
+        }
+        return json.dumps(document, indent=2) + "\n"  # JSON is YAML
+
+
+GATEWAYS: tuple[type[Gateway], ...] = (Nginx, Busbar)
+NAMES = (Contender.name, *(each.name for each in GATEWAYS))
+
+
+def nginx_program() -> str | None:
+    return shutil.which("nginx", path=NGINX_PLACES)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,254 @@
+"""The load generator: its own process, one job per line of standard input, one result per line of standard output.
+
+    python -m bench.load
+
+It is Python, and shares a core with the upstream: the requests per second of a fast contender are what these two can
+drive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections import Counter, deque
+from typing import cast
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from bench.answer import AnswerReader, BrokenAnswer
+from bench.figures import percentile
+
+GRACE_SECS = 15.0
+"""After the end of a job, for what is still being answered."""
+RECONNECT_SECS = 0.05
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What to send where, and what a complete answer has."""
+
+    port: int
+    path: str
+    headers: dict[str, str]
+    body: str
+    connections: int
+    seconds: float
+    rate_per_sec: float
+    word: str
+    words: int
+    ending: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What came of a job. Times to the first token are from the request to the first event with content."""
+
+    answers: int
+    failures: dict[str, int]
+    elapsed_secs: float
+    p50_us: float
+    p99_us: float
+    first_p50_us: float
+    first_p99_us: float
+
+
+class Connection(asyncio.Protocol):
+    """One connection with at most one request on it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._reader = AnswerReader()
+        self._asked_at = 0.0
+        self._first_at = 0.0
+        self.busy = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit
+        self._run.is_ready(self)
+
+    def ask(self, due: float) -> None:
+        """Sends the request. Its latency counts from `due`."""
+        self._asked_at, self._first_at, self.busy = due, 0.0, True
+        self._reader.reset()
+        self.transport.write(self._run.request)
+
+    def data_received(self, data: bytes) -> None:
+        run, reader = self._run, self._reader
+        if not self.busy:
+            run.failed("bytes that nobody asked for")
+            self.transport.abort()
+            return
+        try:
+            complete = reader.feed(data)
+        except BrokenAnswer as error:
+            self.busy = False
+            run.failed(str(error))
+            self.transport.abort()
+            return
+        if not self._first_at and run.word in reader.body:
+            self._first_at = run.now()
+        if complete:
+            self.busy = False
+            run.answered(reader, self._asked_at, self._first_at)
+            if reader.closes:
+                self.transport.close()
+            else:
+                run.is_ready(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.busy:
+            self.busy = False
+            self._run.failed("connection lost")
+        self._run.was_lost(self)
+
+
+class Run:
+    """One job, from the first connection to the last answer."""
+
+    def __init__(self, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.word = job.word.encode()
+        headers = "".join(f"{name}: {value}\r\n" for name, value in job.headers.items())
+        body = job.body.encode()
+        head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1:{job.port}\r\ncontent-type: application/json\r\n"
+        self.request = f"{head}{headers}content-length: {len(body)}\r\n\r\n".encode() + body
+        self._loop = loop
+        self._job = job
+        self._ending = job.ending.encode()
+        self._connections: set[Connection] = set()
+        self._idle: set[Connection] = set()
+        self._waiting: deque[float] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._latencies: list[float] = []
+        self._first: list[float] = []
+        self._failures: Counter[str] = Counter()
+        self._over: asyncio.Future[None] = loop.create_future()
+        self._started_at = self.now()
+        self._stops_at = self._started_at + job.seconds
+
+    async def go(self) -> Result:
+        for _ in range(self._job.connections):
+            self._open()
+        if self._job.rate_per_sec:
+            self._tick(0)
+        self._loop.call_at(self._stops_at, self._look_whether_over)
+        try:
+            async with asyncio.timeout_at(self._stops_at + GRACE_SECS):
+                await self._over
+        except TimeoutError:
+            self._failures["not answered"] += sum(each.busy for each in self._connections) + len(self._waiting)
+        elapsed_secs = self.now() - self._started_at
+        self._close()
+        return Result(
+            answers=len(self._latencies),
+            failures=dict(self._failures),
+            elapsed_secs=elapsed_secs,
+            p50_us=percentile(self._latencies, 50) * 1e6,
+            p99_us=percentile(self._latencies, 99) * 1e6,
+            first_p50_us=percentile(self._first, 50) * 1e6,
+            first_p99_us=percentile(self._first, 99) * 1e6,
+        )
+
+    # --- told by connections
+
+    def is_ready(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        now = self.now()
+        if self._waiting:
+            connection.ask(self._waiting.popleft())
+        elif self._job.rate_per_sec or now >= self._stops_at:
+            self._idle.add(connection)
+            self._look_whether_over()
+        else:
+            connection.ask(now)
+
+    def answered(self, reader: AnswerReader, asked_at: float, first_at: float) -> None:
+        now = self.now()
+        fault = self._fault(reader)
+        if fault is not None:
+            self._failures[fault] += 1
+            return
+        self._latencies.append(now - asked_at)
+        self._first.append(first_at - asked_at)
+
+    def failed(self, reason: str) -> None:
+        self._failures[reason] += 1
+
+    def was_lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._idle.discard(connection)
+        if self.now() < self._stops_at or self._waiting:
+            self._open()
+        else:
+            self._look_whether_over()
+
+    # --- the inside
+
+    def _fault(self, reader: AnswerReader) -> str | None:
+        if reader.status != 200:
+            return f"status {reader.status}"
+        if reader.body.count(self.word) != self._job.words:
+            return "events are missing or too many"
+        if not reader.body.endswith(self._ending):
+            return "no end of the answer"
+        return None
+
+    def _tick(self, number: int) -> None:
+        """One request of an open loop. It counts from now: timers are exact to a millisecond only."""
+        now = self.now()
+        if self._idle:
+            self._idle.pop().ask(now)
+        else:
+            self._waiting.append(now)
+        due = self._started_at + (number + 1) / self._job.rate_per_sec
+        if due < self._stops_at:
+            self._loop.call_at(due, self._tick, number + 1)
+
+    def _open(self) -> None:
+        task = self._loop.create_task(self._connect())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _connect(self) -> None:
+        while not self._over.done() and (self.now() < self._stops_at or self._waiting):
+            try:
+                await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self._job.port)
+            except OSError:
+                self.failed("connection refused")
+                await asyncio.sleep(RECONNECT_SECS)
+            else:
+                return
+
+    def _look_whether_over(self) -> None:
+        late = self.now() >= self._stops_at
+        if late and not self._waiting and not any(each.busy for each in self._connections) and not self._over.done():
+            self._over.set_result(None)
+
+    def _close(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+        for task in self._opening:
+            task.cancel()
+        for connection in self._connections.copy():
+            connection.busy = False
+            connection.transport.abort()
+
+
+async def _run(job: Job) -> Result:
+    result = await Run(job).go()
+    await asyncio.sleep(0)
+    return result
+
+
+def main() -> None:
+    gc.disable()
+    for line in sys.stdin:
+        result = uvloop.run(_run(msgspec.json.decode(line, type=Job)))
+        print(msgspec.json.encode(result).decode(), flush=True)
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Rows as Markdown tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from bench import figures
+from bench.contenders import NAMES
+from bench.figures import Figure, Row, Spread
+from bench.machine import Cores, Machine
+from bench.measure import Plan
+from bench.scenarios import Scenario, baseline
+
+_COLUMNS: tuple[tuple[str, Figure, int], ...] = (
+    ("requests/s", figures.requests_per_sec, 0),
+    ("CPU µs/request", figures.cpu_us_per_request, 1),
+    ("CPU µs/event", figures.cpu_us_per_event, 1),
+    ("core busy %", figures.core_percent, 0),
+    ("p50 µs", figures.p50_us, 0),
+    ("p99 µs", figures.p99_us, 0),
+    ("first token p50 µs", figures.first_p50_us, 0),
+    ("first token p99 µs", figures.first_p99_us, 0),
+    ("RSS MB", figures.rss_mb, 1),
+    ("peak RSS MB", figures.peak_mb, 1),
+)
+_ADDED: tuple[tuple[str, Figure, int], ...] = (
+    ("added p50 µs", figures.p50_us, 0),
+    ("added p99 µs", figures.p99_us, 0),
+    ("added first token p50 µs", figures.first_p50_us, 0),
+)
+_RATIOS: tuple[tuple[str, Figure, int], ...] = (
+    ("CPU/request", figures.cpu_us_per_request, 2),
+    ("requests/s", figures.requests_per_sec, 2),
+    ("p50", figures.p50_us, 2),
+    ("p99", figures.p99_us, 2),
+    ("first token p50", figures.first_p50_us, 2),
+    ("RSS", figures.rss_mb, 2),
+)
+
+
+def report(rows: Sequence[Row], plan: Plan, machine: Machine, cores: Cores) -> str:
+    """The whole report."""
+    lines = [*_head(plan, machine, cores)]
+    for scenario in plan.scenarios:
+        lines += _scenario(rows, scenario)
+    lines += _ratios(rows, plan.scenarios)
+    lines += _failures(rows)
+    return "\n".join(lines) + "\n"
+
+
+def cell(spread: Spread | None, digits: int) -> str:
+    """`min / median / max`; one number when there was one round."""
+    if spread is None:
+        return "–"
+    values = (spread.min, spread.median, spread.max)
+    return f"{spread.median:.{digits}f}" if len(set(values)) == 1 else " / ".join(f"{v:.{digits}f}" for v in values)
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Without the columns in which nobody has a value."""
+    kept = [n for n in range(len(head)) if n == 0 or any(row[n] != "–" for row in body)]
+    rows = [head, ["---"] * len(head), *body]
+    return ["| " + " | ".join(row[n] for n in kept) + " |" for row in rows]
+
+
+def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
+    yield f"# Busbar beside nginx: {plan.rounds} rounds of {plan.seconds:g} s, seed {plan.seed}"
+    yield ""
+    yield f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.kernel}; {machine.python}; " + (
+        ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    )
+    yield ""
+    if cores.contender is None:
+        yield "**Only one core: contenders, upstream and load generator share it. Compare CPU time only.**"
+    else:
+        yield f"Contenders on core {cores.contender}; upstream and load generator on core {cores.load}. "
+    yield (
+        "Cells: min / median / max over the rounds. Requests per second of a fast contender are what generator and "
+        "upstream can drive; CPU time is the figure to compare."
+    )
+
+
+def _scenario(rows: Sequence[Row], scenario: Scenario) -> Iterator[str]:
+    yield from ("", f"## {scenario.name}: {scenario.title}", "")
+    body = []
+    for name in NAMES:
+        mine = [row for row in rows if row.scenario == scenario.name and row.contender == name]
+        if not mine:
+            continue
+        cells = [cell(figures.spread(map(figure, mine)), digits) for _, figure, digits in _COLUMNS]
+        extra = [
+            "–" if name == "direct" else cell(figures.added(rows, scenario.name, name, figure), digits)
+            for _, figure, digits in _ADDED
+        ]
+        answers, failed = sum(row.answers for row in mine), sum(row.failed for row in mine)
+        body.append([name, *cells, *extra, str(answers), str(failed)])
+    titles = [title for title, _, _ in (*_COLUMNS, *_ADDED)]
+    yield from table(["contender", *titles, "answers", "failures"], body)
+    if scenario.name != baseline(scenario.name):
+        yield from ("", f"Added: to `direct` under {baseline(scenario.name)}.")
+
+
+def _ratios(rows: Sequence[Row], scenarios: Sequence[Scenario]) -> Iterator[str]:
+    body = []
+    for scenario in scenarios:
+        cells = [
+            cell(figures.ratio(rows, scenario.name, "busbar", "nginx", figure), digits)
+            for _, figure, digits in _RATIOS
+        ]
+        against = baseline(scenario.name)
+        body.append([scenario.name + ("" if against == scenario.name else f" (nginx: {against})"), *cells])
+    if all(value == "–" for line in body for value in line[1:]):
+        return
+    yield from ("", "## busbar ÷ nginx", "", "Of the same round each; min / median / max of these ratios.", "")
+    yield from table(["scenario", *(title for title, _, _ in _RATIOS)], body)
+
+
+def _failures(rows: Sequence[Row]) -> Iterator[str]:
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        for reason, count in row.failures.items():
+            found[row.contender, row.scenario, reason] += count
+    if not found:
+        answers = sum(row.answers for row in rows)
+        yield from ("", f"No failures: {answers} answers, each checked for its status, its events and its end.")
+        return
+    yield from ("", "## Failures", "")
+    yield from table(
+        ["contender", "scenario", "what", "how often"], [[*key, str(n)] for key, n in sorted(found.items())]
+    )

@@ -1,0 +1,138 @@
+"""What is asked: the scenarios, and the requests that they send.
+
+The name of a model says what the upstream is to answer (`bench-50x10`: 50 events, 10 ms apart), so that the upstream
+needs to know nothing of scenarios, and a gateway that forwards the wrong model is caught by the check of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Dialect: TypeAlias = Literal["openai", "anthropic"]
+
+PATHS: dict[Dialect, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+
+WORD = "harbour"
+"""Stands once in each event that has content, and once in a JSON answer; it is what answers are checked by."""
+
+_SYSTEM = "You are a helpful assistant that answers briefly and names the section of the handbook that it used. "
+_QUESTION = (
+    "Explain to a new colleague what a gateway in front of language models does, in which order it checks "
+    "credentials, limits and routes, and what should be measured. "
+)
+_REPEATS = 6
+"""Makes a request of about 2 KB, the size of a short conversation."""
+
+
+class Scenario(Struct, frozen=True, kw_only=True):
+    """One kind of load. Closed loop (each connection asks again when it was answered), or open at a fixed rate."""
+
+    name: str
+    title: str
+    ingress: Dialect
+    egress: Dialect
+    events: int = 0
+    """Events with content in a stream; 0: JSON."""
+    pace_ms: int = 0
+    """Between two events; 0: as fast as they can be written, one write each."""
+    connections: int = 16
+    rate_per_sec: float = 0
+    """0: closed loop."""
+    length: float = 1
+    """How many times as long as others it is measured."""
+
+    @property
+    def stream(self) -> bool:
+        return self.events > 0
+
+    @property
+    def translated(self) -> bool:
+        return self.ingress != self.egress
+
+    @property
+    def upstream_model(self) -> str:
+        return f"bench-{self.events}x{self.pace_ms}"
+
+    @property
+    def words(self) -> int:
+        """How often `WORD` stands in a complete answer."""
+        return self.events or 1
+
+    @property
+    def ending(self) -> str:
+        """How a complete answer ends."""
+        if not self.stream:
+            return "}"
+        return "data: [DONE]\n\n" if self.ingress == "openai" else '"message_stop"}\n\n'
+
+    def body(self, model: str) -> bytes:
+        """The request that a caller sends for `model`."""
+        system, question = _SYSTEM * _REPEATS, _QUESTION * _REPEATS
+        user = {"role": "user", "content": question}
+        request: dict[str, object] = {"model": model, "max_tokens": 256, "temperature": 0.7, "stream": self.stream}
+        if self.ingress == "anthropic":
+            request |= {"system": system, "messages": [user]}
+        else:
+            request["messages"] = [{"role": "system", "content": system}, user]
+            if self.stream:
+                request["stream_options"] = {"include_usage": True}
+        return json.dumps(request, separators=(",", ":")).encode()
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(name="json-openai", title="OpenAI → OpenAI, JSON", ingress="openai", egress="openai"),
+    Scenario(name="json-anthropic", title="Anthropic → Anthropic, JSON", ingress="anthropic", egress="anthropic"),
+    Scenario(name="json-translated", title="OpenAI → Anthropic, JSON", ingress="openai", egress="anthropic"),
+    Scenario(
+        name="burst-openai",
+        title="OpenAI → OpenAI, stream of 50 events at once",
+        ingress="openai",
+        egress="openai",
+        events=50,
+    ),
+    Scenario(
+        name="burst-translated",
+        title="OpenAI → Anthropic, stream of 50 events at once",
+        ingress="openai",
+        egress="anthropic",
+        events=50,
+    ),
+    Scenario(
+        name="paced",
+        title="OpenAI → OpenAI, 64 streams at a time, an event every 10 ms",
+        ingress="openai",
+        egress="openai",
+        events=50,
+        pace_ms=10,
+        connections=64,
+    ),
+    Scenario(
+        name="low-rate",
+        title="OpenAI → OpenAI, JSON, 50 requests a second",
+        ingress="openai",
+        egress="openai",
+        rate_per_sec=50,
+        length=2,
+    ),
+    Scenario(
+        name="first-token",
+        title="OpenAI → OpenAI, 10 streams a second, an event every 10 ms",
+        ingress="openai",
+        egress="openai",
+        events=10,
+        pace_ms=10,
+        rate_per_sec=10,
+        length=2,
+    ),
+)
+
+BASELINES = {"json-translated": "json-openai", "burst-translated": "burst-openai"}
+"""What a translated scenario is compared with, as a plain proxy cannot serve it: the same load, not translated."""
+
+
+def baseline(scenario: str) -> str:
+    """The scenario in which nginx and `direct` are looked up when `scenario` is compared with them."""
+    return BASELINES.get(scenario, scenario)

@@ -1,0 +1,153 @@
+"""The breaker cell: what one pool thinks of one member.
+
+    state      what happens                        next        epoch
+    ---------  ----------------------------------  ----------  -----
+    Closed     the policy trips it                 Open        +1
+    Open       the cooldown is over, a request     HalfOpen    same
+               is admitted as the probe
+    HalfOpen   the probe succeeds                  Closed      +1
+    HalfOpen   the policy trips it again           Open        +1
+    HalfOpen   the probe has no verdict            HalfOpen    same   (the probe's place is free again)
+
+Every admitted request holds a `Ticket` with the epoch it was admitted in. A ticket of an earlier epoch has no say:
+a late failure cannot trip a newer cell, a late success cannot close one. Nothing but `admit` takes the probe's
+place: reads never do.
+
+The cell knows no policy: it counts, and opens when it is told to, for as long as it is told.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from msgspec import Struct
+
+WINDOW_OUTCOMES_MAX = 1024
+"""Outcomes that a window holds at most; older ones fall out first."""
+
+
+class CellState(enum.Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Ticket(Struct, frozen=True):
+    """The right of one admitted request to report on its cell."""
+
+    epoch: int
+    probe: bool
+
+
+class BreakerCell:
+    """See the module's text for the theory. Times are the clock's `now()`, in seconds."""
+
+    __slots__ = (
+        "_failures",
+        "_outcomes",
+        "_probe_out",
+        "_window_secs",
+        "benched_until",
+        "consecutive_failures",
+        "epoch",
+        "open_until",
+        "state",
+        "streak",
+        "trips",
+    )
+
+    def __init__(self, window_secs: float) -> None:
+        self._window_secs = window_secs
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._failures = 0
+        self._probe_out = False
+        self.state = CellState.CLOSED
+        self.epoch = 0
+        self.streak = 0
+        """Openings in a row without a recovery between them."""
+        self.trips = 0
+        """Transitions Closed → Open, ever."""
+        self.open_until = 0.0
+        self.benched_until = 0.0
+        self.consecutive_failures = 0
+
+    def usable_from(self) -> float:
+        """The time from which a request would be admitted: 0 at once, infinity while a probe is in flight."""
+        match self.state:
+            case CellState.CLOSED:
+                return 0.0
+            case CellState.OPEN:
+                return self.open_until
+            case CellState.HALF_OPEN:
+                return float("inf") if self._probe_out else 0.0
+
+    def admit(self, now: float) -> Ticket | None:
+        """A ticket for one request, or None. After a cooldown the one that is admitted is the probe."""
+        if self.state is CellState.CLOSED:
+            return Ticket(self.epoch, probe=False)
+        if now < self.usable_from():
+            return None
+        self.state = CellState.HALF_OPEN
+        self._probe_out = True
+        return Ticket(self.epoch, probe=True)
+
+    def has_say(self, ticket: Ticket) -> bool:
+        """Whether what `ticket`'s request met still concerns this cell."""
+        if ticket.epoch != self.epoch:
+            return False
+        return self.state is CellState.CLOSED or ticket.probe
+
+    def count(self, *, failed: bool, now: float) -> None:
+        """Counts one outcome in the window. The caller has asked `has_say`."""
+        self._outcomes.append((now, failed))
+        self._failures += failed
+        self.consecutive_failures = self.consecutive_failures + 1 if failed else 0
+        self._expire(now)
+
+    def window(self, now: float) -> tuple[int, int]:
+        """(outcomes, failures), both inside the window that ends at `now`."""
+        self._expire(now)
+        return len(self._outcomes), self._failures
+
+    def bench(self, now: float, secs: float) -> None:
+        """Siblings are preferred for `secs`. A longer bench is never shortened."""
+        self.benched_until = max(self.benched_until, now + secs)
+
+    def trip(self, now: float, cooldown_secs: float) -> None:
+        """Opens the cell. The caller has asked `has_say`, so the cell is Closed, or HalfOpen with this probe."""
+        if self.state is CellState.CLOSED:
+            self.trips += 1
+        self.state = CellState.OPEN
+        self.epoch += 1
+        self.streak += 1
+        self.open_until = now + cooldown_secs
+        self._probe_out = False
+
+    def close(self) -> None:
+        """The member is well again: everything that was held against it is forgotten."""
+        self.state = CellState.CLOSED
+        self.epoch += 1
+        self.streak = 0
+        self.open_until = self.benched_until = 0.0
+        self.consecutive_failures = 0
+        self._outcomes.clear()
+        self._failures = 0
+        self._probe_out = False
+
+    def give_back(self, ticket: Ticket) -> None:
+        """The request of `ticket` ended without a verdict: if it was the probe, its place is free again."""
+        if ticket.probe and ticket.epoch == self.epoch:
+            self._probe_out = False
+
+    def __repr__(self) -> str:
+        return (
+            f"BreakerCell({self.state.value}, epoch={self.epoch}, streak={self.streak}, "
+            f"open_until={self.open_until:g}, outcomes={len(self._outcomes)}, failures={self._failures})"
+        )
+
+    def _expire(self, now: float) -> None:
+        oldest = now - self._window_secs
+        outcomes = self._outcomes
+        while outcomes and (outcomes[0][0] <= oldest or len(outcomes) > WINDOW_OUTCOMES_MAX):
+            self._failures -= outcomes.popleft()[1]

@@ -1,0 +1,114 @@
+"""The gateway: the root of the tree. It makes the members, then the pools over them, and publishes who is where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from busbar.actors.member import Member, MemberSpec
+from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot
+from busbar.actors.metrics import Metrics
+from busbar.actors.pool import Pool, PoolMember, PoolSpec
+from busbar.actors.runtime import LoopActor, LoopRef, handles
+from busbar.actors.two_stage import BreakerSettings, TwoStagePolicy
+
+
+class PoolLine(Struct, frozen=True, kw_only=True):
+    """One member of a planned pool."""
+
+    model: str
+    weight: int = 1
+    context_max: int | None = None
+    excluded: bool = False
+
+
+class PoolPlan(Struct, frozen=True, kw_only=True):
+    """A pool as the configuration describes it."""
+
+    name: str
+    members: tuple[PoolLine, ...]
+    breaker: BreakerSettings = BreakerSettings()
+
+
+class GatewayPlan(Struct, frozen=True, kw_only=True):
+    """Everything that the tree is made from."""
+
+    members: tuple[MemberSpec, ...]
+    pools: tuple[PoolPlan, ...] = ()
+    generation: int = 1
+
+
+class Gateway(LoopActor):
+    """Understands Resolve, Drain, MemberStarted, Snapshot.
+
+    Besides the configured pools there is an implicit pool of one for each model: the cell that direct routes use.
+    """
+
+    def __init__(self, plan: GatewayPlan) -> None:
+        super().__init__()
+        self._plan = plan
+        self._members: dict[str, LoopRef] = {}
+        self._pools: dict[str, LoopRef] = {}
+        self._direct: dict[str, LoopRef] = {}
+        self._listing: dict[str, list[LoopRef]] = {}
+        self._metrics: LoopRef | None = None
+        self._draining = False
+
+    def on_start(self) -> None:
+        self._metrics = self.spawn(Metrics, name="metrics")
+        for spec in self._plan.members:
+            self._members[spec.model] = self.spawn(Member, spec, name=f"member:{spec.model}")
+        for pool in self._plan.pools:
+            self._pools[pool.name] = self._spawn_pool(pool, pool.name, f"pool:{pool.name}")
+        for spec in self._plan.members:
+            # A pool may be named like a model; the two keep separate cells.
+            name = f"{spec.model} (direct)" if spec.model in self._pools else spec.model
+            alone = PoolPlan(name=name, members=(PoolLine(model=spec.model),))
+            self._direct[spec.model] = self._spawn_pool(alone, name, f"direct:{spec.model}")
+
+    @handles(Resolve)
+    def resolve(self, _message: Resolve) -> Directory:
+        assert self._metrics is not None, "on_start has run"
+        return Directory(
+            generation=self._plan.generation,
+            pools=dict(self._pools),
+            direct=dict(self._direct),
+            members=dict(self._members),
+            metrics=self._metrics,
+        )
+
+    @handles(MemberStarted)
+    def member_started(self, message: MemberStarted) -> None:
+        """A member that starts anew has lost its pools: each that lists it joins it again."""
+        for pool in self._listing.get(message.member, ()):
+            pool.tell(message)
+
+    @handles(Drain)
+    def drain(self, _message: Drain) -> None:
+        self._draining = True
+
+    @handles(Snapshot)
+    def snapshot(self, _message: Snapshot) -> dict[str, Any]:
+        return {"generation": self._plan.generation, "draining": self._draining}
+
+    def _spawn_pool(self, plan: PoolPlan, name: str, actor_name: str) -> LoopRef:
+        spec = PoolSpec(
+            name=name,
+            members=tuple(
+                PoolMember(
+                    model=line.model,
+                    ref=self._members[line.model],
+                    weight=line.weight,
+                    context_max=line.context_max,
+                    excluded=line.excluded,
+                )
+                for line in plan.members
+            ),
+            policy=TwoStagePolicy(plan.breaker, self.random),
+            window_secs=plan.breaker.window_secs,
+        )
+        ref = self.spawn(Pool, spec, name=actor_name)
+        for line in plan.members:
+            self._listing.setdefault(line.model, []).append(ref)
+        return ref

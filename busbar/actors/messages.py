@@ -1,0 +1,198 @@
+"""Every message between the actors, grouped by who receives it. Reading this file is reading their protocol.
+
+    ingress ── Route ──► Pool ── Acquire ──► Member ── Assignment ──► ingress      (the usual way)
+                          ▲                    │
+                          └───── Refused ──────┘                                   (the pool picks the next,
+                          └── Exhausted ──► ingress                                 or says that nobody is left)
+
+    ingress ── Report | Release ──► Member ── MemberChanged ──► its pools
+
+All messages are values. Times are the system clock's `now()`, in seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct
+
+from busbar.actors.runtime import LoopRef
+from busbar.actors.supervision import Outcome, SupervisionPolicy
+from busbar.protocols.usage import Usage
+
+
+class Refusal(enum.Enum):
+    """Why a member does not take a request now. The words are those of `/stats`."""
+
+    BREAKER_OPEN = "breaker_open"
+    PROBE_IN_FLIGHT = "probe_in_flight"
+    AT_CAPACITY = "at_capacity"
+    DEAD = "dead"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    DRAINING = "draining"
+
+
+class Snapshot(Struct, frozen=True):
+    """To anybody: show your state. Answered with a JSON-ready dict; takes nothing and changes nothing."""
+
+
+# To a Pool -------------------------------------------------------------------------------------------------------
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """Which member takes this request? Answered with an `Assignment` or an `Exhausted`."""
+
+    tried: frozenset[str] = frozenset()
+    """Members that this request was at already."""
+    refused: frozenset[str] = frozenset()
+    """Members that the pool picked for it and that could not take it after all. The pool keeps this list."""
+    session: str | None = None
+    context_above: int | None = None
+    """The request did not fit into a context of so many tokens: only larger or unknown ones make sense."""
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """From a member that could not take a request; the pool looks further on behalf of the first asker."""
+
+    route: Route
+    member: str
+
+
+class MemberChanged(Struct, frozen=True, kw_only=True):
+    """From a member: this is how available I am to you, from now on."""
+
+    member: str
+    availability: Availability
+
+
+class Availability(Struct, frozen=True, kw_only=True):
+    """What a pool needs to know to pick: all facts, no verdict, so that time can pass without a message."""
+
+    usable_from: float = 0.0
+    """From when the cell admits; infinity while a probe is in flight."""
+    benched_until: float = 0.0
+    free_slot: bool = True
+    budget_left: bool = True
+
+
+# To a Member -----------------------------------------------------------------------------------------------------
+
+
+class Join(Struct, frozen=True, kw_only=True):
+    """A pool lists this member: keep a cell for it, judged by its policy. Answered by a `MemberChanged` to the pool.
+    A second one from the same pool (the pool was restarted) keeps the cell."""
+
+    pool: str
+    ref: LoopRef
+    policy: SupervisionPolicy
+    window_secs: float
+
+
+class Acquire(Struct, frozen=True, kw_only=True):
+    """Take this request on behalf of `pool`. Answered with an `Assignment`, or passed back as `Refused`."""
+
+    pool: str
+    ref: LoopRef
+    """The pool's own, for a refusal: a member that has just been restarted knows no pools yet."""
+    route: Route
+    context_max: int | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """How the attempt that held `permit` ended. Gives the slot back. `refund`: the lifetime budget too, because the
+    provider's answer died before its first byte."""
+
+    permit: int
+    outcome: Outcome
+    refund: bool = False
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """The attempt that held `permit` ended without a verdict (the caller went away). Gives the slot back.
+    `refund`: nothing was sent."""
+
+    permit: int
+    refund: bool = False
+
+
+# To the Gateway, and on to the pools ------------------------------------------------------------------------------
+
+
+class MemberStarted(Struct, frozen=True):
+    """From a member that starts, for the first time or anew: pools that list it are asked to join it."""
+
+    member: str
+
+
+# Answers to the ingress ------------------------------------------------------------------------------------------
+
+
+class Assignment(Struct, frozen=True, kw_only=True):
+    """Go ahead, at this member. Whoever holds it owes the member one `Report` or `Release`."""
+
+    member: str
+    ref: LoopRef
+    pool: str
+    permit: int
+    probe: bool = False
+    context_max: int | None = None
+
+
+class Exhausted(Struct, frozen=True, kw_only=True):
+    """Nobody can take the request now. `reasons` says why, member by member, for those that were not tried."""
+
+    reasons: dict[str, Refusal]
+    retry_after_secs: float
+    """Until the soonest could take one: at least 1 s; 2 s when all that is missing is a free slot."""
+
+
+# To the Gateway --------------------------------------------------------------------------------------------------
+
+
+class Resolve(Struct, frozen=True):
+    """Which actors are there? Answered with the current `Directory`."""
+
+
+class Drain(Struct, frozen=True):
+    """The process is about to go: say so in `/healthz` and `/stats`."""
+
+
+class Directory(Struct, frozen=True, kw_only=True):
+    """What only changes with the configuration: published by the gateway, read by everybody, never changed."""
+
+    generation: int
+    pools: dict[str, LoopRef]
+    """Configured pools, by name."""
+    direct: dict[str, LoopRef]
+    """The implicit pool of each model, by the model's name."""
+    members: dict[str, LoopRef]
+    metrics: LoopRef
+
+
+# To Metrics ------------------------------------------------------------------------------------------------------
+
+
+class AttemptDone(Struct, frozen=True, kw_only=True):
+    """One attempt at one member."""
+
+    member: str
+    disposition: str
+    """`ok`, a failure's disposition, or `cancelled`."""
+    latency_ms: float
+
+
+class RequestDone(Struct, frozen=True, kw_only=True):
+    """One request, answered or not. The only telemetry message of a request."""
+
+    request_id: str
+    ingress: str
+    pool: str
+    outcome: str
+    """`ok`, `client_error`, `exhausted`, `error` or `cancelled`."""
+    status: int
+    latency_ms: float
+    ttft_ms: float | None = None
+    attempts: tuple[AttemptDone, ...] = ()
+    translated_to: str | None = None
+    usage: Usage | None = None
+    dropped_fields: tuple[str, ...] = ()

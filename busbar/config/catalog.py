@@ -1,0 +1,60 @@
+"""The operator's providers laid over the catalog's entries, node by node, so that each value keeps its place."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from busbar.config.problems import Report, did_you_mean
+from busbar.config.source import Mapping, Node, Scalar
+
+MERGED_KEYS = ("error_map", "error_status", "error_texts", "headers", "health")
+"""Tables in which the operator's entries join the catalog's; everything else is replaced."""
+
+_KEY_SOURCES = ("api_key_env", "api_key")
+
+
+def catalog_entries(document: Mapping, report: Report) -> Mapping:
+    """The `providers:` mapping of a catalog file; everything else in it is reported."""
+    for key, node in document.items.items():
+        if key != "providers":
+            report.add(node.file, node.line, node.path, f"unknown key{did_you_mean(key, ['providers'])}")
+    entries = document.items.get("providers")
+    if isinstance(entries, Mapping):
+        return entries
+    if entries is not None:
+        report.add(entries.file, entries.line, entries.path, "expected one entry for each provider")
+    return Mapping(file=document.file, line=0, path=("providers",), items={})
+
+
+def overlay(config: Mapping, catalog: Mapping) -> Mapping:
+    """`config` with each entry of its `providers:` completed from the catalog.
+
+    Only the providers that the operator names are taken. Where the operator says where the key comes from, the
+    catalog's word on it is dropped.
+    """
+    named = config.items.get("providers")
+    if not isinstance(named, Mapping):
+        return config
+    merged = {name: _entry(node, catalog.items.get(name)) for name, node in named.items.items()}
+    return replace(config, items={**config.items, "providers": replace(named, items=merged)})
+
+
+def _entry(own: Node, vetted: Node | None) -> Node:
+    if not isinstance(vetted, Mapping):
+        return own
+    if isinstance(own, Scalar) and own.value is None:
+        own = Mapping(file=own.file, line=own.line, path=own.path, items={})
+    if not isinstance(own, Mapping):
+        return own
+    items = dict(vetted.items)
+    if any(key in own.items for key in _KEY_SOURCES):
+        items = {key: node for key, node in items.items() if key not in _KEY_SOURCES}
+    for key, node in own.items.items():
+        below = items.get(key)
+        if key in MERGED_KEYS and isinstance(below, Mapping) and isinstance(node, Mapping):
+            own_words = {word.lower() for word in node.items}  # header names and texts know no case
+            kept = {word: value for word, value in below.items.items() if word.lower() not in own_words}
+            items[key] = replace(node, items={**node.items, **kept})
+        else:
+            items[key] = node
+    return replace(own, items=items)

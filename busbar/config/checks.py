@@ -1,0 +1,166 @@
+"""What no single value shows: names that must exist, names that collide, numbers that contradict each other.
+
+References are checked on the tree, not on the structs, so that one wrong value in a model does not also report the
+model as missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from busbar.config.problems import KeyPath, Report, closest, shown
+from busbar.config.providers import is_loopback
+from busbar.config.read import place
+from busbar.config.schema import AuthConfig, ConfigFile, ModelConfig, PoolConfig, ProviderConfig
+from busbar.config.source import Mapping, Node, Scalar, Sequence
+
+RESERVED_SEGMENTS = frozenset(
+    {
+        *("v1", "v1beta", "v2", "model", "admin", "stats", "healthz", "metrics", "ui"),
+        *("api", "chat", "responses"),
+    }
+)
+"""First path segments of the gateway's own routes: a pool of that name could not be reached by path."""
+
+NAME_CHARACTERS_MAX = 200
+
+
+class Checks:
+    """Cross-checks over one configuration; `run` reports everything it finds."""
+
+    def __init__(self, root: Mapping, catalog: Collection[str], report: Report) -> None:
+        self._root = root
+        self._catalog = catalog
+        self._report = report
+        self._providers = _names(root, "providers")
+        self._models = _names(root, "models")
+
+    def run(self, config: ConfigFile) -> None:
+        for section in ("providers", "models", "pools"):
+            for name in _names(self._root, section):
+                self._name(section, name)
+        for name in self._providers:
+            self._provider_is_known(name)
+        for name in self._models:
+            self._model(name)
+        for name in _names(self._root, "pools"):
+            self._pool_name(name)
+            self._members(name)
+        for model in config.models.values():
+            if model.max_requests == 0:
+                self._add(("models", model.name, "max_requests"), "expected -1 for no limit, or at least 1")
+        for pool in config.pools.values():
+            self._cooldowns(pool)
+
+    def auth(self, auth: AuthConfig) -> None:
+        """Token mode without a token would lock everybody out, or worse."""
+        written = self._root.get("auth", "client_tokens")
+        if auth.mode == "token" and not (isinstance(written, Sequence) and written.items):
+            self._add(("auth", "client_tokens"), "auth.mode token needs at least one client token")
+
+    def _name(self, section: str, name: str) -> None:
+        if not name.isprintable() or any(character.isspace() for character in name):
+            self._add((section, name), "a name has no spaces and no control characters")
+        if len(name) > NAME_CHARACTERS_MAX:
+            self._add((section, name), f"a name has at most {NAME_CHARACTERS_MAX} characters")
+
+    def _provider_is_known(self, name: str) -> None:
+        node = self._root.get("providers", name)
+        complete = isinstance(node, Mapping) and "protocol" in node.items and "base_url" in node.items
+        if name not in self._catalog and not complete:
+            match = closest(name, list(self._catalog))
+            hint = f", did you mean {shown(match)}?" if match else ";"
+            self._add(
+                ("providers", name), f"not in the catalog{hint} give it a protocol and a base_url, or correct it"
+            )
+
+    def _model(self, name: str) -> None:
+        path = ("models", name, "provider")
+        self._refers(path, _text(self._root.get(*path)), self._providers, "provider")
+
+    def _pool_name(self, name: str) -> None:
+        if name in self._providers:
+            self._add(
+                ("pools", name), "a pool cannot be named like a provider: /<provider>/<model> would be ambiguous"
+            )
+        if name in RESERVED_SEGMENTS:
+            self._add(("pools", name), "this name is the first part of one of the gateway's own paths")
+
+    def _members(self, pool: str) -> None:
+        members = self._root.get("pools", pool, "members")
+        targets: list[str] = []
+        for position, member in enumerate(members.items if isinstance(members, Sequence) else ()):
+            target = _text(member.get("target")) if isinstance(member, Mapping) else None
+            if target is None:
+                continue
+            path: KeyPath = ("pools", pool, "members", position, "target")
+            self._refers(path, target, self._models, "model")
+            if target in targets:
+                self._add(path, "this model is already a member of the pool")
+            targets.append(target)
+        exclusions = self._root.get("pools", pool, "failover", "exclusions")
+        for position, node in enumerate(exclusions.items if isinstance(exclusions, Sequence) else ()):
+            self._refers(("pools", pool, "failover", "exclusions", position), _text(node), targets, "member")
+
+    def _cooldowns(self, pool: PoolConfig) -> None:
+        breaker = pool.breaker
+        if breaker.base_cooldown_secs > breaker.max_cooldown_secs:
+            path = ("pools", pool.name, "breaker", "base_cooldown_secs")
+            self._add(path, f"longer than max_cooldown_secs ({breaker.max_cooldown_secs:g})")
+
+    def _refers(self, path: KeyPath, name: str | None, known: Collection[str], kind: str) -> None:
+        if name is None or name in known:
+            return
+        match = closest(name, list(known))
+        hint = f", did you mean {shown(match)}?" if match else ""
+        self._add(path, f"there is no {kind} of this name{hint}")
+
+    def _add(self, path: KeyPath, message: str) -> None:
+        self._report.add(*place(self._root, path), path, message)
+
+
+def notes(
+    auth: AuthConfig,
+    listens_openly: bool,
+    providers: dict[str, ProviderConfig],
+    models: dict[str, ModelConfig],
+    pools: dict[str, PoolConfig],
+) -> tuple[str, ...]:
+    """What is legal and perhaps not meant, one sentence each, by section."""
+    found: list[str] = []
+    if auth.mode == "none" and listens_openly:
+        found.append("auth.mode is none and the gateway listens beyond this machine: whoever reaches it can use it")
+    if auth.mode != "token" and auth.client_tokens:
+        found.append(f"auth.client_tokens has no effect while auth.mode is {auth.mode}")
+    if not models:
+        found.append("no models are configured: every request will be answered 404")
+    for provider in providers.values():
+        url = urlsplit(provider.base_url)
+        if url.scheme == "http" and provider.api_key is not None and not is_loopback(url.hostname or ""):
+            found.append(f"providers.{provider.name} sends its key over http, in clear text")
+    for pool in pools.values():
+        protocols = {providers[models[member.target].provider].protocol for member in pool.members}
+        if len(protocols) > 1:
+            found.append(
+                f"pools.{pool.name} mixes protocols ({', '.join(sorted(protocols))}): requests are translated"
+            )
+        if all(member.weight == 0 for member in pool.members):
+            found.append(f"pools.{pool.name} takes no traffic: every weight is 0")
+        if all(member.target in pool.failover.exclusions for member in pool.members):
+            found.append(f"pools.{pool.name} takes no traffic: every member is excluded")
+        if pool.name in models:
+            found.append(f"pools.{pool.name} hides the model of the same name")
+    return tuple(found)
+
+
+def _text(node: Node | None) -> str | None:
+    """The node's text where it is text; anything else was reported when it was read."""
+    if not isinstance(node, Scalar) or node.broken or not isinstance(node.value, str):
+        return None
+    return node.text
+
+
+def _names(root: Mapping, section: str) -> list[str]:
+    node = root.items.get(section)
+    return list(node.items) if isinstance(node, Mapping) else []

@@ -1,0 +1,145 @@
+"""The assembly: a configuration in, a running gateway out. The only place where the three rooms meet.
+
+async with BusbarGateway(config) as gateway:
+    print(gateway.url)
+"""
+
+from __future__ import annotations
+
+import random
+from types import TracebackType
+
+from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
+from busbar.actors.member import MemberSpec
+from busbar.actors.messages import Directory, Drain, Resolve
+from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
+from busbar.actors.two_stage import BreakerSettings
+from busbar.config import Config, PoolConfig
+from busbar.http.auth import Doorkeeper
+from busbar.http.control import Control
+from busbar.http.destinations import Destinations
+from busbar.http.dispatch import Dispatch
+from busbar.http.front import Front
+from busbar.http.lanes import build_lanes
+from busbar.http.relay import Relay
+from busbar.http.routes import Routes
+from busbar.http.upstream_aiohttp import AiohttpUpstream
+from busbar.protocols.registry import PROTOCOLS
+
+
+class BusbarGateway:
+    """One gateway in one process. `start` and `stop` may be used instead of `async with`."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises `MalformedCredential` when a provider's key cannot be sent as the provider wants it."""
+        self._config = config
+        self._lanes = build_lanes(config)
+        self.system = ActorSystem(clock=LoopClock(), random=random.SystemRandom(), dispatcher=InlineDispatcher())
+        self._root: LoopRef | None = None
+        self._front: Front | None = None
+        self._upstream: AiohttpUpstream | None = None
+        self.host = config.listen_host
+        self.port = config.listen_port
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Makes the actors, then opens the door. Raises OSError when the address cannot be had."""
+        config, limits = self._config, self._config.limits
+        self._root = self.system.spawn(Gateway, plan_of(config), name="gateway")
+        directory: Directory = await self._root.ask(Resolve())
+        destinations = Destinations(config, directory)
+        doorkeeper = Doorkeeper(config.auth.mode, [token.reveal() for token in config.auth.client_tokens])
+        self._upstream = AiohttpUpstream(
+            connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
+        )
+        relay = Relay(
+            destinations=destinations,
+            lanes=self._lanes,
+            doorkeeper=doorkeeper,
+            upstream=self._upstream,
+            metrics=directory.metrics,
+            clock=self.system.clock,
+            limits=limits,
+        )
+        control = Control(
+            system=self.system,
+            gateway=self._root,
+            directory=directory,
+            destinations=destinations,
+            doorkeeper=doorkeeper,
+            protocols=PROTOCOLS,
+            open_telemetry_routes=config.auth.open_telemetry_routes,
+        )
+        dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), control.pages, limits)
+        self._front = Front(dispatch.handle, limits)
+        try:
+            self.host, self.port = await self._front.listen(self.host, self.port)
+        except OSError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Accepts no more, lets running requests finish up to `limits.drain_timeout_secs`, then stops the actors,
+        children before their parents."""
+        if self._root is not None:
+            self._root.tell(Drain())
+        if self._front is not None:
+            await self._front.drain(self._config.limits.drain_timeout_secs)
+        if self._upstream is not None:
+            await self._upstream.close()
+        await self.system.stop()
+
+    async def __aenter__(self) -> BusbarGateway:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+def plan_of(config: Config) -> GatewayPlan:
+    """The tree of actors that a configuration describes."""
+    return GatewayPlan(
+        members=tuple(
+            MemberSpec(
+                model=model.name,
+                provider=model.provider,
+                protocol=config.providers[model.provider].protocol,
+                max_concurrent=model.max_concurrent,
+                max_requests=model.max_requests,
+            )
+            for model in config.models.values()
+        ),
+        pools=tuple(_pool_plan(pool) for pool in config.pools.values()),
+    )
+
+
+def _pool_plan(pool: PoolConfig) -> PoolPlan:
+    trip = pool.breaker.trip
+    return PoolPlan(
+        name=pool.name,
+        members=tuple(
+            PoolLine(
+                model=member.target,
+                weight=member.weight,
+                context_max=member.context_max,
+                excluded=member.target in pool.failover.exclusions,
+            )
+            for member in pool.members
+        ),
+        breaker=BreakerSettings(
+            base_cooldown_secs=pool.breaker.base_cooldown_secs,
+            max_cooldown_secs=pool.breaker.max_cooldown_secs,
+            mode=trip.mode,
+            window_secs=trip.window_secs,
+            threshold=trip.threshold,
+            min_requests=trip.min_requests,
+            consecutive_n=trip.consecutive_n,
+        ),
+    )

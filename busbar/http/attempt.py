@@ -1,0 +1,280 @@
+"""One attempt: one request to one member, and its answer to the caller.
+
+An attempt either answers the caller, or comes back as `Failed` with nothing written, so that another member may be
+tried. Which of the two is decided by the first byte that reaches the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from busbar.actors.runtime import Clock
+from busbar.config.schema import LimitsConfig
+from busbar.http.auth import Caller
+from busbar.http.headers import forwarded, relayed
+from busbar.http.lanes import Lane
+from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
+from busbar.http.stream_relay import InBandError, StreamRelay
+from busbar.protocols.body import Body
+from busbar.protocols.errors import report_of
+from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
+from busbar.protocols.framing import FrameTooLarge
+from busbar.protocols.protocol import Hop, Protocol
+from busbar.protocols.receipt import Receipt
+from busbar.protocols.translate import StreamTranslator, Unreadable, translate_request, translate_response
+from busbar.protocols.usage import Usage
+
+LINGER_SECS = 1.0
+"""How long a provider may keep its connection open after the terminal event, so that it can be used again."""
+
+ERROR_BODY_BYTES_MAX = 1 << 20
+"""Of a provider's error, no more than this is read."""
+
+
+class Call(Struct, kw_only=True):
+    """What stays the same over all attempts of one request."""
+
+    request_id: str
+    exchange: Exchange
+    ingress: Protocol
+    body: Body
+    stream: bool
+    caller: Caller
+    own_headers: Mapping[str, str]
+    """On every answer."""
+
+
+class Verbatim(Struct, frozen=True):
+    """A provider's error answer as it came: what a caller of the same dialect gets to see."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """The attempt failed; the caller has seen nothing of it."""
+
+    failure: Failure
+    verbatim: Verbatim | None = None
+    refund: bool = False
+    """A 2xx that died before its first byte."""
+
+
+class Attempt:
+    """Makes one. Afterwards: `usage`, `first_byte_at`, `receipt`, and `broken`, the failure of a stream that broke
+    after it had started (the caller was told)."""
+
+    def __init__(self, call: Call, lane: Lane, upstream: Upstream, clock: Clock, limits: LimitsConfig) -> None:
+        self._call = call
+        self._lane = lane
+        self._upstream = upstream
+        self._clock = clock
+        self._limits = limits
+        self._deadline: asyncio.Timeout | None = None
+        self._same = lane.protocol is call.ingress
+        self._stream_usage = False
+        self._finished = False
+        self.receipt = Receipt()
+        self.usage: Usage | None = None
+        self.first_byte_at: float | None = None
+        self.broken: Failure | None = None
+
+    async def run(self, timeout_secs: float) -> Failed | None:
+        """None: the caller has its answer. The timeout ends with the first byte to the caller.
+
+        Raises `InvalidRequest` (the caller's document cannot be read; nothing was sent), `MalformedCredential`,
+        `CallerGone`.
+        """
+        body = self._request_body()
+        try:
+            async with asyncio.timeout(timeout_secs) as self._deadline:
+                return await self._exchange_with_provider(body)
+        except UpstreamBroken as broken:
+            return _failed(broken.kind)
+        except TimeoutError:
+            # After the terminal event only the connection was waited for: the caller has a whole answer.
+            return None if self._finished else _failed(FailureClass.TIMEOUT)
+
+    # --- there
+
+    def _request_body(self) -> bytes:
+        call, lane = self._call, self._lane
+        if self._same:
+            return call.body.for_model(lane.upstream_model)
+        translated = translate_request(call.ingress, lane.protocol, call.body.document(), self._hop())
+        self.receipt = translated.receipt
+        self._stream_usage = translated.stream_usage
+        return translated.body
+
+    def _hop(self) -> Hop:
+        return Hop(
+            model=self._lane.upstream_model,
+            default_max_tokens=self._lane.default_max_tokens,
+            stream_usage=self._stream_usage,
+            now=int(self._clock.time()),
+            nonce=self._call.request_id,
+        )
+
+    async def _exchange_with_provider(self, body: bytes) -> Failed | None:
+        call, lane = self._call, self._lane
+        request = lane.request(
+            body,
+            stream=call.stream,
+            forwarded=forwarded(call.exchange.headers, call.ingress.forwarded_headers) if self._same else {},
+            caller_key=call.caller.key,
+            now=self._clock.time(),
+        )
+        answer = await self._upstream.send(request)
+        try:
+            if not 200 <= answer.status < 300:
+                return await self._error(answer)
+            return await (self._streamed(answer) if call.stream else self._whole(answer))
+        finally:
+            answer.close()
+
+    # --- and back: an error
+
+    async def _error(self, answer: UpstreamAnswer) -> Failed:
+        lane = self._lane
+        try:
+            body = await answer.read(ERROR_BODY_BYTES_MAX)
+        except (UpstreamBroken, AnswerTooLarge):
+            body = b""
+        signal = lane.protocol.read_error(answer.status, answer.headers, body, self._clock.time())
+        # A page of HTML is nothing that the caller's SDK could read: then it gets a native error instead.
+        native = self._same and "json" in answer.headers.get("content-type", "")
+        verbatim = Verbatim(answer.status, relayed(answer.headers), body) if native else None
+        return Failed(failure=self._judge(signal), verbatim=verbatim)
+
+    def _judge(self, signal: FailureSignal) -> Failure:
+        return Failure(kind=classify(signal, self._lane.protocol.knowledge, self._lane.rules), signal=signal)
+
+    # --- a whole answer
+
+    async def _whole(self, answer: UpstreamAnswer) -> Failed | None:
+        call, lane = self._call, self._lane
+        try:
+            body = await answer.read(self._limits.answer_max_bytes)
+        except UpstreamBroken as broken:
+            return _failed(broken.kind, refund=True)
+        except AnswerTooLarge:
+            return _failed(FailureClass.SERVER_ERROR, "The answer is too large.")
+        found = lane.protocol.inspect_response(body)
+        if found.error is not None:
+            return Failed(failure=self._judge(found.error), refund=True)
+        self.usage = found.usage
+        headers = relayed(answer.headers) if self._same else self._foreign_headers("application/json")
+        if not self._same:
+            try:
+                body, self.usage = translate_response(lane.protocol, call.ingress, body, self._hop(), self.receipt)
+            except Unreadable:
+                return _failed(FailureClass.SERVER_ERROR, "The answer could not be read.", refund=True)
+        self._first_byte()
+        await call.exchange.send(answer.status if self._same else 200, self._answer_headers(headers), body)
+        return None
+
+    # --- a streamed answer
+
+    async def _streamed(self, answer: UpstreamAnswer) -> Failed | None:
+        call, lane = self._call, self._lane
+        if not answer.headers.get("content-type", "").startswith(lane.protocol.stream_content_type):
+            return await self._not_a_stream(answer)
+        pipe = (
+            lane.protocol.stream_tap()
+            if self._same
+            else StreamTranslator(lane.protocol, call.ingress, self._hop(), self.receipt)
+        )
+        content_type = call.ingress.stream_content_type
+        headers = relayed(answer.headers) if self._same else self._foreign_headers(content_type)
+
+        async def begin() -> None:
+            self._first_byte()
+            await call.exchange.start(200, self._answer_headers({"cache-control": "no-cache", **headers}))
+
+        relay = StreamRelay(pipe, call.exchange, begin, self._linger)
+        try:
+            failure = await self._pump(answer, relay)
+        finally:
+            self.usage = pipe.usage
+        if failure is None:
+            return None
+        if not relay.started:
+            return Failed(failure=failure, refund=True)
+        self.broken = failure
+        await relay.break_off(report_of(failure))
+        return None
+
+    async def _pump(self, answer: UpstreamAnswer, relay: StreamRelay) -> Failure | None:
+        """Runs the stream to its end. None: it is whole."""
+        try:
+            await answer.stream(relay.sink)
+            if await relay.close():
+                return None
+            reason, kind = "The stream ended before the answer did.", FailureClass.NETWORK
+        except InBandError as error:
+            return self._judge(error.signal)
+        except UpstreamBroken as broken:
+            reason, kind = "The connection broke in the middle of the answer.", broken.kind
+        except FrameTooLarge:
+            reason, kind = "The stream could not be read.", FailureClass.SERVER_ERROR
+        # What comes after the terminal event is the connection's affair: the caller has a whole answer.
+        return None if relay.finished else Failure(kind=kind, signal=FailureSignal(message=reason))
+
+    async def _not_a_stream(self, answer: UpstreamAnswer) -> Failed:
+        """A 2xx that is no stream although one was asked for: an error, told in an unusual way."""
+        try:
+            body = await answer.read(ERROR_BODY_BYTES_MAX)
+        except (UpstreamBroken, AnswerTooLarge):
+            body = b""
+        found = self._lane.protocol.inspect_response(body)
+        if found.error is None:
+            return _failed(FailureClass.SERVER_ERROR, "The answer is not a stream.", refund=True)
+        return Failed(failure=self._judge(found.error), refund=True)
+
+    def _linger(self) -> None:
+        self._finished = True
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + LINGER_SECS)
+
+    # --- what every answer has
+
+    def _first_byte(self) -> None:
+        """From here on there is no failover, and no deadline."""
+        self.first_byte_at = self._clock.now()
+        if self._deadline is not None:
+            self._deadline.reschedule(None)
+
+    def _foreign_headers(self, content_type: str) -> dict[str, str]:
+        return {"content-type": content_type, self._call.ingress.request_id_header: self._call.request_id}
+
+    def _answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        own = dict(headers) | dict(self._call.own_headers)
+        if self._call.exchange.headers.get("x-busbar-receipt") == "1":
+            own["x-busbar-dropped"] = _header_list(self.receipt.dropped_paths)
+        return own
+
+
+DROPPED_HEADER_CHARS_MAX = 4096
+
+
+def _header_list(paths: tuple[str, ...]) -> str:
+    """Field paths as one header value: printable ASCII, bounded; what does not fit is counted."""
+    listed: list[str] = []
+    room = DROPPED_HEADER_CHARS_MAX
+    for done, path in enumerate(paths):
+        safe = path.encode("ascii", "replace").decode().replace(",", "?")
+        safe = "".join(char if char.isprintable() else "?" for char in safe)
+        if len(safe) + 2 > room:
+            listed.append(f"(+{len(paths) - done})")
+            break
+        room -= len(safe) + 2
+        listed.append(safe)
+    return ", ".join(listed)
+
+
+def _failed(kind: FailureClass, message: str = "", *, refund: bool = False) -> Failed:
+    return Failed(failure=Failure(kind=kind, signal=FailureSignal(message=message)), refund=refund)

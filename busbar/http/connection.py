@@ -1,0 +1,66 @@
+"""One caller's connection: aiohttp's protocol, guarded against callers that hold it open and send nothing whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from busbar.http.front import Front
+
+HEADER_FIELD_BYTES_MAX = 32 * 1024
+"""Of one header field; agents send long ones."""
+
+
+class Connection(web.RequestHandler):
+    """Closes itself when a request's header is not complete in time: the clock runs from the connection's start, and
+    from the first byte after an answer. A body has its own clock (see `AiohttpExchange.body`)."""
+
+    __slots__ = ("_front", "_guard", "_serving")
+
+    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            front,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None is documented as: no access log
+            max_line_size=HEADER_FIELD_BYTES_MAX,
+            max_field_size=HEADER_FIELD_BYTES_MAX,
+        )
+        self._front = front
+        self._guard: asyncio.TimerHandle | None = None
+        self._serving = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._front.has_room:
+            self.force_close()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if self._guard is None and not self._serving:
+            self._watch()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def request_began(self) -> None:
+        """A request's header is complete."""
+        self._serving = True
+        self._unwatch()
+
+    def request_ended(self) -> None:
+        self._serving = False
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._guard = loop.call_later(self._front.header_timeout_secs, self.force_close)
+
+    def _unwatch(self) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+            self._guard = None

@@ -1,0 +1,117 @@
+"""The control plane's pages: health, state, and the list of models."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from busbar import __version__
+from busbar.actors.messages import Directory, Snapshot
+from busbar.actors.runtime import ActorSystem, LoopRef
+from busbar.http.auth import Doorkeeper, Refused
+from busbar.http.destinations import Destinations
+from busbar.http.dispatch import Controls
+from busbar.protocols.errors import ErrorKind, ErrorReport
+from busbar.protocols.protocol import Hop, Protocol
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Control:
+    """Asks actors, shows answers. Reading changes nothing: a page can be scraped a thousand times a second."""
+
+    def __init__(
+        self,
+        *,
+        system: ActorSystem,
+        gateway: LoopRef,
+        directory: Directory,
+        destinations: Destinations,
+        doorkeeper: Doorkeeper,
+        protocols: Mapping[str, Protocol],
+        open_telemetry_routes: bool,
+    ) -> None:
+        self._system = system
+        self._gateway = gateway
+        self._directory = directory
+        self._destinations = destinations
+        self._doorkeeper = doorkeeper
+        self._protocols = protocols
+        self._open = open_telemetry_routes
+        self._started_at = time.monotonic()
+
+    @property
+    def pages(self) -> Controls:
+        return {
+            ("GET", "/healthz"): self.healthz,
+            ("HEAD", "/healthz"): self.healthz,
+            ("GET", "/stats"): self.stats,
+            ("GET", "/v1/models"): self.models,
+            ("HEAD", "/api/hello"): self.hello,
+        }
+
+    async def healthz(self, _request: web.BaseRequest) -> web.Response:
+        """200 while any member could take a request and the process is not about to go. Open to everybody."""
+        gateway = await self._gateway.ask(Snapshot())
+        if gateway["draining"]:
+            return web.Response(status=503, text="draining\n")
+        members = [await ref.ask(Snapshot()) for ref in self._directory.members.values()]
+        if any(member["usable"] for member in members):
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="no member is usable\n")
+
+    async def hello(self, _request: web.BaseRequest) -> web.Response:
+        """A coding agent's start-up probe."""
+        return web.Response()
+
+    async def stats(self, request: web.BaseRequest) -> web.Response:
+        if not self._open:
+            # Passthrough knows no key of its own, so nobody could be told from anybody.
+            if self._doorkeeper.passthrough:
+                return _json({"error": {"message": "Set auth.open_telemetry_routes to see this."}}, status=403)
+            try:
+                self._doorkeeper.admit(request.headers, request.query)
+            except Refused as refused:
+                return _json({"error": {"message": str(refused)}}, status=401)
+        return _json(await self.snapshot())
+
+    async def snapshot(self) -> dict[str, Any]:
+        """The whole state, as `/stats` shows it."""
+        directory = self._directory
+        return {
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started_at, 3),
+            "gateway": await self._gateway.ask(Snapshot()),
+            "pools": {name: await ref.ask(Snapshot()) for name, ref in directory.pools.items()},
+            "members": [await ref.ask(Snapshot()) for ref in directory.members.values()],
+            "actors": [msgspec.to_builtins(actor) for actor in self._system.snapshot()],
+            "metrics": await directory.metrics.ask(Snapshot()),
+        }
+
+    async def models(self, request: web.BaseRequest) -> web.Response:
+        """Pools and models, in the shape of the dialect that the headers show."""
+        dialect = self._dialect_of(request.headers)
+        hop = Hop(now=int(time.time()))
+        try:
+            self._doorkeeper.admit(request.headers, request.query)
+        except Refused as refused:
+            report = ErrorReport(kind=ErrorKind.UNAUTHENTICATED, message=str(refused), should_retry=False)
+            error = dialect.write_error(report, hop)
+            return web.Response(status=error.status, headers=error.headers, body=error.body)
+        names: Sequence[str] = self._destinations.names
+        return _json(dialect.write_models(names, hop))
+
+    def _dialect_of(self, headers: Mapping[str, str]) -> Protocol:
+        """On a path that several dialects share, a header that only one of them sends decides."""
+        for protocol in self._protocols.values():
+            if protocol.telltale_header is not None and protocol.telltale_header in headers:
+                return protocol
+        return self._protocols["openai"]
+
+
+def _json(value: Any, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=_encode(value), content_type="application/json")

@@ -1,0 +1,78 @@
+"""The one table of paths: control pages by method and path, the data plane by the dialects' own routes.
+
+This is the boundary: whatever goes wrong inside reaches a caller as a native error, never as a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from aiohttp import web
+
+from busbar.config.schema import LimitsConfig
+from busbar.http.exchange import AiohttpExchange
+from busbar.http.ports import CallerGone
+from busbar.http.relay import Relay
+from busbar.http.routes import Routes, Target
+from busbar.protocols.errors import ErrorKind, ErrorReport
+
+logger = logging.getLogger("busbar.http")
+
+Control: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Controls: TypeAlias = Mapping[tuple[str, str], Control]
+
+
+class Dispatch:
+    """Answers any request that the front accepts."""
+
+    def __init__(self, relay: Relay, routes: Routes, controls: Controls, limits: LimitsConfig) -> None:
+        self._relay = relay
+        self._routes = routes
+        self._controls = controls
+        self._limits = limits
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.raw_path.partition("?")[0]
+        control = self._controls.get((request.method, path))
+        if control is not None:
+            return await control(request)
+        target = self._routes.match(path)
+        if target is None or request.method != "POST":
+            return self._unrouted(request.method, path, target)
+        exchange = AiohttpExchange(
+            request,
+            body_max_bytes=self._limits.body_max_bytes,
+            body_timeout_secs=self._limits.body_timeout_secs,
+        )
+        try:
+            await self._relay.serve(exchange, target)
+        except CallerGone:
+            # aiohttp knows cancellation as the sign that there is nobody left to answer.
+            raise asyncio.CancelledError from None
+        except Exception:
+            logger.exception("a request failed unexpectedly")
+            await self._apologise(exchange, target)
+        return exchange.response
+
+    async def _apologise(self, exchange: AiohttpExchange, target: Target) -> None:
+        if exchange.answered:
+            await exchange.end(close=True)
+            return
+        report = ErrorReport(kind=ErrorKind.UPSTREAM, status=500, message="An internal error occurred.")
+        await self._relay.refuse(exchange, target.ingress, report)
+
+    def _unrouted(self, method: str, path: str, target: Target | None) -> web.StreamResponse:
+        allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if known == path]
+        if allowed:
+            headers = {"allow": ", ".join(allowed)}
+            return _problem(405, f"{method} is not allowed here.", headers)
+        return _problem(404, "There is nothing at this path.", {})
+
+
+def _problem(status: int, message: str, headers: Mapping[str, str]) -> web.Response:
+    """An error where no dialect is known: in the envelope that most clients can read."""
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+    return web.json_response(body, status=status, headers=headers)

@@ -1,0 +1,34 @@
+"""Which headers go on, in either direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+HOP_BY_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+"""RFC 9110 §7.6.1: these speak about one connection only, as does every name that `Connection` lists."""
+
+_OF_THE_BYTES = frozenset({"content-length", "content-encoding", "date", "server"})
+"""Made anew for what we send: the body may have been decompressed on the way."""
+
+_OF_THE_ACCOUNT = frozenset({"set-cookie", "set-cookie2", "www-authenticate", "alt-svc", "strict-transport-security"})
+"""Between the provider and us."""
+
+
+def forwarded(headers: Mapping[str, str], allowed: Iterable[str]) -> dict[str, str]:
+    """The caller's headers that a provider may see: only those that are `allowed` by name."""
+    return {name: value for name in allowed if (value := headers.get(name)) is not None}
+
+
+def relayed(headers: Mapping[str, str]) -> dict[str, str]:
+    """A provider's headers (lower-case) that its caller of the same dialect gets."""
+    listed = {name.strip().lower() for name in headers.get("connection", "").split(",")}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in HOP_BY_HOP and name not in listed and name not in _OF_THE_BYTES and name not in _OF_THE_ACCOUNT
+    }

@@ -1,0 +1,78 @@
+"""Lanes: what it takes to reach each member. Read-only, made once from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from busbar.config import Config
+from busbar.http.ports import UpstreamRequest
+from busbar.protocols.failures import ErrorRules
+from busbar.protocols.protocol import Protocol
+from busbar.protocols.registry import PROTOCOLS
+from busbar.protocols.signing import Signer, make_signer
+
+
+class Lane(Struct, frozen=True, kw_only=True):
+    """The way to one model at one provider."""
+
+    model: str
+    provider: str
+    protocol: Protocol
+    upstream_model: str
+    base_url: str
+    path: str | None
+    auth_style: str
+    signer: Signer | None
+    """None where the caller's own key goes upstream."""
+    headers: Mapping[str, str]
+    rules: ErrorRules
+    default_max_tokens: int
+
+    def request(
+        self, body: bytes, *, stream: bool, forwarded: Mapping[str, str], caller_key: str | None, now: float
+    ) -> UpstreamRequest:
+        """What goes out. `forwarded` are the caller's allowed headers; the provider's own win over them.
+
+        Raises `MalformedCredential` when the caller's key cannot be sent as this provider wants it.
+        """
+        url = self.base_url + (self.path or self.protocol.egress_path(self.upstream_model, stream))
+        headers = {
+            "content-type": "application/json",
+            "accept": self.protocol.stream_content_type if stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "busbar",
+            **self.protocol.required_headers,
+            **forwarded,
+            **self.headers,
+        }
+        signer = self.signer or make_signer(self.auth_style, caller_key or "")
+        headers.update(signer.sign("POST", url, headers, body, now))
+        return UpstreamRequest(url, headers, body)
+
+    def __repr__(self) -> str:
+        return f"Lane({self.model} at {self.provider})"
+
+
+def build_lanes(config: Config) -> dict[str, Lane]:
+    """One lane for each model. Raises `MalformedCredential`."""
+    passthrough = config.auth.mode == "passthrough"
+    lanes = {}
+    for model in config.models.values():
+        provider = config.providers[model.provider]
+        key = provider.api_key.reveal() if provider.api_key is not None else ""
+        lanes[model.name] = Lane(
+            model=model.name,
+            provider=provider.name,
+            protocol=PROTOCOLS[provider.protocol],
+            upstream_model=model.upstream_model,
+            base_url=provider.base_url,
+            path=provider.path,
+            auth_style=provider.auth,
+            signer=None if passthrough and provider.auth != "none" else make_signer(provider.auth, key),
+            headers=provider.wire_headers(),
+            rules=provider.error_rules,
+            default_max_tokens=model.default_max_tokens,
+        )
+    return lanes

@@ -1,0 +1,105 @@
+"""The reference upstream: aiohttp's client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+
+from busbar.http.ports import AnswerTooLarge, Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
+from busbar.protocols.failures import FailureClass
+
+SILENCE_SECS_MAX = 600.0
+"""A provider that sends nothing for so long is given up, whatever else is configured."""
+
+KEEPALIVE_SECS = 30.0
+
+
+class AiohttpUpstream:
+    """Pooled keep-alive connections; no cookies, no redirects, environment proxies honoured."""
+
+    def __init__(self, *, connect_timeout_secs: float, connections_max: int) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=KEEPALIVE_SECS),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=None, sock_connect=connect_timeout_secs, sock_read=SILENCE_SECS_MAX
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+            trust_env=True,
+            # Ours or the caller's allowed headers only; aiohttp would add its own.
+            skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
+        )
+
+    async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
+        try:
+            response = await self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from None
+        return AiohttpAnswer(response)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class AiohttpAnswer:
+    """One answer of aiohttp's client."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._headers = {name.lower(): value for name, value in response.headers.items()}
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
+
+    async def read(self, limit_bytes: int) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+
+        def collect(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size > limit_bytes:
+                raise AnswerTooLarge
+            pieces.append(data)
+
+        await self.stream(collect)
+        return b"".join(pieces)
+
+    async def stream(self, sink: Sink) -> None:
+        content = self._response.content
+        while True:
+            try:
+                data = await content.readany()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _broken(error) from None
+            if not data:
+                return
+            waiting = sink(data)
+            if waiting is not None:
+                await waiting
+
+    def close(self) -> None:
+        # Releases a connection whose answer was read whole; closes any other.
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+def _broken(error: Exception) -> UpstreamBroken:
+    timed_out = isinstance(error, TimeoutError | asyncio.TimeoutError)
+    kind = FailureClass.TIMEOUT if timed_out else FailureClass.NETWORK
+    return UpstreamBroken(kind, type(error).__name__)

@@ -1,0 +1,1 @@
+"""How dialects are spoken. Pure: bytes and values in, bytes and values out. The dialects are in `registry`."""

@@ -1,0 +1,200 @@
+"""Parts of another dialect, fitted to what this one accepts in the place where they stand.
+
+Every fitted part is a new one, free of the other dialect's leftovers, which are reported. A part that has no place
+here gives None and is reported too; an empty text gives None without a word. Fact: the API refuses empty texts
+("text content blocks must contain non-whitespace text").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from busbar.protocols.anthropic.fit_sources import NoPlace, fit_document_source, fit_image_source, is_image
+from busbar.protocols.anthropic.words import NAME, TOOL_USE_ID, report_leftovers
+from busbar.protocols.ids import TOOL_CALL_PREFIXES, mint_id, translate_id
+from busbar.protocols.ir import (
+    Audio,
+    Cache,
+    Document,
+    Image,
+    Opaque,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Text,
+    Thinking,
+    ToolResult,
+    ToolUse,
+)
+from busbar.protocols.native import Native
+from busbar.protocols.receipt import Receipt
+
+Place: TypeAlias = Literal["system", "user", "assistant", "tool_result", "answer"]
+"""Where a part stands: in a request's system or turns, in a tool's result, or in a model's answer."""
+
+_ASSISTANT = (Text, Thinking, RedactedThinking, ToolUse, Refusal, Opaque)
+_PLACES: Mapping[Place, tuple[type, ...]] = {
+    "system": (Text, Opaque),
+    "user": (Text, Image, Document, ToolResult, Opaque),
+    "tool_result": (Text, Image, Document, Opaque),
+    "assistant": _ASSISTANT,
+    "answer": _ASSISTANT,
+}
+_TTLS = frozenset({"5m", "1h"})
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class PartFitter:
+    """Fits the parts of one document. `nonce` is what ids are minted from where the source had none: the first
+    call without an id and the first result without one get the same id, and so on."""
+
+    __slots__ = ("_minted_calls", "_minted_results", "_nonce", "_receipt")
+
+    def __init__(self, receipt: Receipt, nonce: str) -> None:
+        self._receipt = receipt
+        self._nonce = nonce
+        self._minted_calls = 0
+        self._minted_results = 0
+
+    def fit_all(self, parts: list[Part], place: Place, path: str) -> list[Part]:
+        fitted = (self.fit(part, place, f"{path}[{index}]") for index, part in enumerate(parts))
+        return [part for part in fitted if part is not None]
+
+    def fit(self, part: Part, place: Place, path: str) -> Part | None:
+        try:
+            return self._fit(part, place, path)
+        except NoPlace as refused:
+            self._receipt.dropped(path, refused.why)
+            return None
+
+    def fit_cache(self, cache: Cache | None, path: str) -> Cache | None:
+        if cache is None:
+            return None
+        report_leftovers(cache, f"{path}.cache_control", self._receipt)
+        if cache.ttl is None or cache.ttl in _TTLS:
+            return Cache(ttl=cache.ttl)
+        self._receipt.dropped(f"{path}.cache_control.ttl", "a cache lives for 5m or 1h")
+        return Cache()
+
+    def call_id(self, foreign: str) -> str:
+        """A tool call's id in this dialect's style."""
+        if foreign:
+            return translate_id(foreign, TOOL_USE_ID, TOOL_CALL_PREFIXES)
+        self._minted_calls += 1
+        return mint_id(TOOL_USE_ID, self._nonce, self._minted_calls)
+
+    def _fit(self, part: Part, place: Place, path: str) -> Part | None:
+        if not isinstance(part, _PLACES[place]):
+            raise NoPlace(f"no {type(part).__name__.lower()} in {place.replace('_', ' ')}")
+        if isinstance(part, Opaque):
+            if part.dialect != NAME:
+                raise NoPlace(f"only {part.dialect} has {part.kind}")
+            return part
+        report_leftovers(part, path, self._receipt)
+        match part:
+            case Text():
+                return self._text(part, place, path)
+            case Refusal():
+                self._receipt.changed(path, "a refusal is written as text")
+                return Text(text=part.text) if part.text.strip() else None
+            case Thinking():
+                return self._thinking(part, place, path)
+            case RedactedThinking():
+                return _redacted(part)
+            case ToolUse():
+                return self._tool_use(part, path)
+            case ToolResult():
+                return self._tool_result(part, path)
+            case Image():
+                return self._image(part, path)
+            case Document():
+                return self._document(part, path)
+            case Audio():
+                raise NoPlace("no audio")
+
+    def _text(self, part: Text, place: Place, path: str) -> Text | None:
+        if not part.text:
+            return None
+        if place != "answer" and not part.text.strip():
+            raise NoPlace("white space alone is refused")
+        if part.citations:
+            self._receipt.dropped(f"{path}.citations", "a citation here needs an index that only its provider issues")
+        return Text(text=part.text, cache=self.fit_cache(part.cache, path))
+
+    def _thinking(self, part: Thinking, place: Place, path: str) -> Thinking | None:
+        """An answer may hold unsigned thinking (its reader shows it); a request may not."""
+        if part.signer == NAME and part.signature:
+            return Thinking(text=part.text, signature=part.signature, signer=NAME)
+        if place != "answer":
+            raise NoPlace("thinking without a signature of this provider is refused")
+        if part.signature:
+            self._receipt.dropped(f"{path}.signature", "signature of another provider")
+        return Thinking(text=part.text, signature="") if part.text else None
+
+    def _tool_use(self, part: ToolUse, path: str) -> ToolUse:
+        return ToolUse(
+            id=self.call_id(part.id),
+            name=part.name,
+            arguments=self._arguments(part.arguments, path),
+            cache=self.fit_cache(part.cache, path),
+        )
+
+    def _arguments(self, arguments: str, path: str) -> str:
+        """JSON text of an object, as `input` must be one; anything else is wrapped in one."""
+        if not arguments.strip():
+            return "{}"
+        try:
+            value = _decode(arguments)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            value = arguments
+        if isinstance(value, dict):
+            return arguments
+        self._receipt.changed(f"{path}.arguments", "wrapped: a tool's input is an object")
+        return _encode({"input": value}).decode()
+
+    def _tool_result(self, part: ToolResult, path: str) -> ToolResult:
+        tool_use_id = part.tool_use_id
+        if tool_use_id:
+            tool_use_id = translate_id(tool_use_id, TOOL_USE_ID, TOOL_CALL_PREFIXES)
+        else:
+            self._minted_results += 1
+            tool_use_id = mint_id(TOOL_USE_ID, self._nonce, self._minted_results)
+        content = self.fit_all(part.content, "tool_result", f"{path}.content")
+        return ToolResult(
+            tool_use_id=tool_use_id,
+            content=content,
+            is_error=part.is_error,
+            cache=self.fit_cache(part.cache, path),
+            native=None if content else Native(NAME, {}, "absent"),
+        )
+
+    def _image(self, part: Image, path: str) -> Image:
+        report_leftovers(part.source, path, self._receipt)
+        source = fit_image_source(part.source)
+        if part.detail not in (None, "auto"):
+            self._receipt.dropped(f"{path}.detail", "images have no level of detail")
+        return Image(source=source, cache=self.fit_cache(part.cache, path))
+
+    def _document(self, part: Document, path: str) -> Document | Image:
+        report_leftovers(part.source, path, self._receipt)
+        cache = self.fit_cache(part.cache, path)
+        if is_image(part.source):
+            return Image(source=fit_image_source(part.source), cache=cache)
+        return Document(
+            source=fit_document_source(part.source),
+            title=part.title or None,
+            context=part.context or None,
+            citations_enabled=part.citations_enabled,
+            cache=cache,
+        )
+
+
+def _redacted(part: RedactedThinking) -> RedactedThinking:
+    if part.signer != NAME:
+        raise NoPlace("thinking that only another provider can read")
+    return RedactedThinking(data=part.data, signer=NAME)

@@ -1,0 +1,165 @@
+"""Another dialect's settings, fitted to what this one accepts: clamped, changed or dropped, and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from busbar.protocols.anthropic.fit_reasoning import fit_reasoning
+from busbar.protocols.anthropic.fit_tools import fit_tool_choice, fit_tools
+from busbar.protocols.anthropic.schema import output_schema
+from busbar.protocols.anthropic.words import report_leftovers
+from busbar.protocols.ir import Cache, OutputFormat, Request, ToolChoice
+from busbar.protocols.protocol import Hop
+from busbar.protocols.receipt import Receipt
+
+CACHE_BREAKPOINTS_MAX = 4
+USER_ID_CHARS_MAX = 256
+
+_SPELLINGS: Mapping[str, Mapping[str, str]] = {
+    "openai": {"reasoning": "reasoning_effort", "output": "response_format", "max_tokens": "max_completion_tokens"},
+}
+"""How a source dialect spells a setting that it names otherwise than the IR does."""
+
+_NO_PLACE: Mapping[str, Any] = {
+    "seed": None,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "n": 1,
+    "logprobs": False,
+    "top_logprobs": 0,
+}
+"""Settings that this dialect lacks, with the value that asks for nothing."""
+
+
+def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
+    """`request`, whose turns fit already (`fit_turns`), with settings that fit."""
+    report_leftovers(request, "", receipt)
+    for name, idle in _NO_PLACE.items():
+        if getattr(request, name) not in (None, idle):
+            receipt.dropped(name, "no such setting")
+    max_tokens = _max_tokens(request, hop, receipt)
+    reasoning = fit_reasoning(
+        request.reasoning, request.messages, max_tokens, receipt, _spelled(request, "reasoning")
+    )
+    thinks = reasoning is not None and reasoning.enabled is True
+    temperature, top_p, top_k = _sampling(request, receipt, thinks=thinks)
+    tools = fit_tools(request, receipt)
+    choice = fit_tool_choice(request, tools, receipt, thinks=thinks)
+    fitted = msgspec.structs.replace(
+        request,
+        tools=tools,
+        tool_choice=choice,
+        parallel_tool_calls=False if request.parallel_tool_calls is False and _may_say_serial(choice) else None,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        stop=_stop(request, receipt),
+        output=_output(request, receipt),
+        reasoning=reasoning,
+        user=_user(request, receipt),
+        native=None,
+    )
+    _limit_breakpoints(fitted, receipt)
+    return fitted
+
+
+def _spelled(request: Request, name: str) -> str:
+    dialect = "" if request.native is None else request.native.dialect
+    return _SPELLINGS.get(dialect, {}).get(name, name)
+
+
+def _may_say_serial(choice: ToolChoice | None) -> bool:
+    return choice is not None and choice.mode != "none"
+
+
+def _max_tokens(request: Request, hop: Hop, receipt: Receipt) -> int:
+    name = _spelled(request, "max_tokens")
+    if request.max_tokens is None:
+        receipt.added(name, "required")
+        return hop.default_max_tokens
+    if request.max_tokens < 1:
+        receipt.clamped(name, "at least 1")
+        return 1
+    return request.max_tokens
+
+
+def _sampling(request: Request, receipt: Receipt, *, thinks: bool) -> tuple[float | None, float | None, int | None]:
+    """temperature, top_p, top_k. With thinking only a high top_p may be sent.
+
+    Newer models refuse temperature and top_p together; a temperature of 1 is the default and gives way.
+    """
+    temperature = _clamped("temperature", request.temperature, 0, 1, receipt)
+    top_p = _clamped("top_p", request.top_p, 0, 1, receipt)
+    top_k = request.top_k
+    if top_k is not None and top_k < 1:
+        receipt.dropped("top_k", "at least 1")
+        top_k = None
+    if thinks:
+        for name, value in (("temperature", temperature), ("top_k", top_k)):
+            if value is not None:
+                receipt.dropped(name, "not together with thinking")
+        temperature = top_k = None
+        top_p = _clamped("top_p", top_p, 0.95, 1, receipt)
+    elif temperature is not None and top_p is not None:
+        if temperature == 1:
+            temperature = None
+        else:
+            receipt.dropped("top_p", "not together with temperature")
+            top_p = None
+    return temperature, top_p, top_k
+
+
+def _clamped(name: str, value: float | None, low: float, high: float, receipt: Receipt) -> float | None:
+    if value is None or low <= value <= high:
+        return value
+    receipt.clamped(name, f"between {low:g} and {high:g}")
+    return min(max(value, low), high)
+
+
+def _stop(request: Request, receipt: Receipt) -> list[str]:
+    for index, sequence in enumerate(request.stop):
+        if not sequence.strip():
+            receipt.dropped(f"stop[{index}]", "a stop sequence holds more than white space")
+    return [sequence for sequence in request.stop if sequence.strip()]
+
+
+def _output(request: Request, receipt: Receipt) -> OutputFormat | None:
+    asked = request.output
+    if asked is None or asked.mode == "text":
+        return None
+    path = _spelled(request, "output")
+    report_leftovers(asked, path, receipt)
+    if asked.mode == "json" or asked.schema is None:
+        receipt.dropped(path, "output is plain or fits a schema")
+        return None
+    if request.messages[-1].role == "assistant":
+        receipt.dropped(path, "not together with a prefill")
+        return None
+    for name in ("name", "description"):
+        if getattr(asked, name) is not None:
+            receipt.dropped(f"{path}.{name}", "a schema alone")
+    schema = output_schema(asked.schema)
+    if schema != asked.schema:
+        receipt.changed(f"{path}.schema", "objects are closed, bounds are left out")
+    return OutputFormat(mode="schema", schema=schema)
+
+
+def _user(request: Request, receipt: Receipt) -> str | None:
+    if request.user is not None and len(request.user) > USER_ID_CHARS_MAX:
+        receipt.dropped("user", f"at most {USER_ID_CHARS_MAX} characters")
+        return None
+    return request.user
+
+
+def _limit_breakpoints(request: Request, receipt: Receipt) -> None:
+    """Keeps the last breakpoints: each covers everything before it, so the last ones cover most."""
+    parts = [*request.system, *(part for message in request.messages for part in message.parts)]
+    nested = [inner for part in parts for inner in (*getattr(part, "content", ()), part)]
+    holders = [node for node in (*request.tools, *nested) if isinstance(getattr(node, "cache", None), Cache)]
+    for node in holders[:-CACHE_BREAKPOINTS_MAX]:
+        node.cache = None
+        receipt.dropped("cache_control", f"at most {CACHE_BREAKPOINTS_MAX} breakpoints")

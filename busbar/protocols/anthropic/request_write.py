@@ -1,0 +1,95 @@
+"""IR → a Messages request.
+
+A request that was read from this dialect is written as it came. Any other is first fitted to what the API accepts:
+its turns by `fit_turns`, its settings by `fit_settings`; from there on both are written by the same mechanical code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from busbar.protocols.anthropic.blocks_write import write_content
+from busbar.protocols.anthropic.fit_settings import fit_settings
+from busbar.protocols.anthropic.fit_turns import fit_turns
+from busbar.protocols.anthropic.tools import write_tool, write_tool_choice
+from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.ir import Reasoning, Request
+from busbar.protocols.native import own_fields, own_form
+from busbar.protocols.protocol import Document, Hop
+from busbar.protocols.receipt import Receipt
+
+
+def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
+    """The document that goes to a provider; what did not cross as it was is on the receipt."""
+    spelled = own_form(request, NAME)
+    if spelled is None:
+        request = fit_settings(fit_turns(request, hop, receipt), hop, receipt)
+    return _document(request, hop, spelled or ())
+
+
+def _document(request: Request, hop: Hop, spelled: tuple[str, ...]) -> Document:
+    written: Document = {"model": hop.model or request.model}
+    if request.system:
+        written["system"] = write_content(request.system, "text" if "system:text" in spelled else None)
+    elif "system:empty" in spelled:
+        written["system"] = []
+    written["messages"] = [
+        {
+            "role": message.role,
+            "content": write_content(message.parts, own_form(message, NAME)),
+            **own_fields(message, NAME),
+        }
+        for message in request.messages
+    ]
+    if request.tools or "tools:empty" in spelled:
+        written["tools"] = [write_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        written["tool_choice"] = write_tool_choice(request.tool_choice, request.parallel_tool_calls)
+    _add_settings(written, request, spelled)
+    leftovers = dict(own_fields(request, NAME))
+    for key in ("output_config", "metadata"):
+        if isinstance(leftovers.get(key), dict) and key in written:
+            written[key].update(leftovers.pop(key))
+    written.update(leftovers)
+    return written
+
+
+def _add_settings(written: Document, request: Request, spelled: tuple[str, ...]) -> None:
+    stated = {
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "stream": request.stream,
+    }
+    written.update((key, value) for key, value in stated.items() if value is not None)
+    if request.stop or "stop:empty" in spelled:
+        written["stop_sequences"] = request.stop
+    if request.user is not None:
+        written["metadata"] = {"user_id": request.user}
+    config: dict[str, Any] = {}
+    if request.reasoning is not None:
+        if request.reasoning.enabled is not None:
+            written["thinking"] = _thinking(request.reasoning)
+        if request.reasoning.effort is not None:
+            config["effort"] = request.reasoning.effort
+    if request.output is not None and request.output.mode == "schema":
+        schema = {"type": "json_schema", "schema": request.output.schema, **own_fields(request.output, NAME)}
+        if "format:old" in spelled:
+            written["output_format"] = schema
+        else:
+            config["format"] = schema
+    if config:
+        written["output_config"] = config
+
+
+def _thinking(reasoning: Reasoning) -> dict[str, Any]:
+    if reasoning.enabled is False:
+        kind = "disabled"
+    else:
+        kind = own_form(reasoning, NAME) or ("adaptive" if reasoning.adaptive else "enabled")
+    written: dict[str, Any] = {"type": kind}
+    if reasoning.budget_tokens is not None:
+        written["budget_tokens"] = reasoning.budget_tokens
+    written.update(own_fields(reasoning, NAME))
+    return written

@@ -1,0 +1,103 @@
+"""The caller's body, parsed once.
+
+Same-protocol traffic is split at its top level only: `model` is replaced, everything else goes on as the bytes it
+came as. Only a hop to another dialect decodes the whole document.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from busbar.protocols.protocol import Document, InvalidRequest
+
+JSON_DEPTH_MAX = 128
+
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_UP, _DOWN = b"\x01", b"\xff"  # as signed bytes: +1 and -1
+_STEPS = bytes.maketrans(b"[]{}", (_UP + _DOWN) * 2)
+
+
+class Body:
+    """A JSON object as the caller sent it. Raises `InvalidRequest` when it is none, or is nested too deep."""
+
+    __slots__ = ("_fields", "raw")
+
+    def __init__(self, raw: bytes, depth_max: int = JSON_DEPTH_MAX) -> None:
+        if _deeper_than(raw, depth_max):
+            raise InvalidRequest("", f"The JSON is nested deeper than {depth_max} levels.")
+        try:
+            self._fields = _split(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest("", f"The body is not a JSON object: {_reason(error)}") from None
+        self.raw = raw
+
+    @property
+    def model(self) -> str:
+        """Raises `InvalidRequest` when the body names none."""
+        value = self._value("model")
+        if value is None:
+            raise InvalidRequest("model", "you must provide a model parameter")
+        if not isinstance(value, str) or not value:
+            raise InvalidRequest("model", "expected a non-empty string")
+        return value
+
+    @property
+    def stream(self) -> bool:
+        value = self._value("stream")
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        raise InvalidRequest("stream", "expected true or false")
+
+    def for_model(self, model: str) -> bytes:
+        """The same body for another model. Bytes as they came, but for `model` and the space between top fields."""
+        return _encode({**self._fields, "model": model})
+
+    def document(self) -> Document:
+        """The whole body, decoded; a new copy each time, so that every attempt starts from the caller's original.
+
+        Raises `InvalidRequest` (a text may hold broken UTF-8 or escapes that the split did not look at).
+        """
+        try:
+            document: Document = _decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest("", f"The body is not valid JSON: {_reason(error)}") from None
+        return document
+
+    def _value(self, key: str) -> Any:
+        raw = self._fields.get(key)
+        if raw is None:
+            return None
+        try:
+            return _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidRequest(key, "not valid JSON") from None
+
+
+def _deeper_than(raw: bytes, depth_max: int) -> bool:
+    """Whether brackets nest deeper than `depth_max`, before any parser recurses into them.
+
+    Few brackets cannot nest deep, and most bodies have few. Else: without escapes every second piece between quotes
+    is outside of strings, and the brackets there are steps up and down. (That a bracket of one kind closes one of
+    the other is for the parser to refuse.) Linear in the length: about a second for 32 MiB of nothing but brackets.
+    """
+    if raw.count(b"{") + raw.count(b"[") <= depth_max:
+        return False
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
+    # Strings without brackets vanish first, so that there are few pieces to split into.
+    structure = plain.translate(_STEPS, _NOT_STRUCTURE).replace(b'""', b"")
+    steps = b"".join(structure.split(b'"')[::2])
+    if _UP * (depth_max + 1) in steps:
+        return True
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > depth_max
+
+
+def _reason(error: Exception) -> str:
+    """What the parser says, without any piece of the body (it may hold secrets)."""
+    text = str(error)
+    return text if isinstance(error, msgspec.DecodeError) and len(text) < 120 else "it cannot be parsed"

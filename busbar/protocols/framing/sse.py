@@ -1,0 +1,122 @@
+"""Server-sent events, as the WHATWG HTML standard defines them (§9.2.6, interpreting an event stream).
+
+Two floors. `SseSplitter` finds where frames end, on bytes: `\\n\\n`, `\\r\\n\\r\\n`, `\\r\\r` and mixtures, at any
+split of the input. `SseDecoder` stands on it and gives `SseEvent`s: several `data:` lines join with a line feed,
+comments are skipped, one byte order mark at the start is skipped. UTF-8 is never cut, because only whole frames are
+looked at.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from busbar.protocols.framing import FRAME_BYTES_MAX, FrameTooLarge
+
+_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n|\r\n\n|\r\n\r(?!\n)|\n\r(?!\n)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_BOUNDARY = 4
+
+
+class SseEvent(Struct, frozen=True):
+    """One event. `event` is empty where the frame named none; `data` is the joined data lines, undecoded."""
+
+    event: str
+    data: bytes
+
+
+class SseSplitter:
+    """Cuts a byte stream after each blank line. Keeps at most one unfinished frame."""
+
+    __slots__ = ("_bound_bytes", "_rest", "_searched")
+
+    def __init__(self, bound_bytes: int = FRAME_BYTES_MAX) -> None:
+        self._rest = b""
+        self._searched = 0
+        self._bound_bytes = bound_bytes
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of the frame that has not ended yet."""
+        return self._rest
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that `data` ends, each with its boundary; joined with `rest` they are the input, unchanged.
+
+        A carriage return at the very end of the input may be the first half of a line ending, so a frame that ends
+        in one waits for the next byte. Raises `FrameTooLarge` when an unfinished frame outgrows its bound.
+        """
+        buffer = self._rest + data if self._rest else data
+        frames: list[bytes] = []
+        start = 0
+        search_from = self._searched
+        while (found := _BOUNDARY.search(buffer, search_from)) is not None:
+            end = found.end()
+            if buffer[end - 1] == 0x0D and end == len(buffer):
+                break
+            frames.append(buffer[start:end])
+            start = search_from = end
+        self._rest = buffer[start:]
+        if len(self._rest) > self._bound_bytes:
+            raise FrameTooLarge(self._bound_bytes)
+        self._searched = max(0, len(self._rest) - _LONGEST_BOUNDARY)
+        return frames
+
+
+class SseDecoder:
+    """Bytes in, events out. Frames that hold no data (comments, keep-alives) give no event."""
+
+    __slots__ = ("_first", "_splitter")
+
+    def __init__(self, bound_bytes: int = FRAME_BYTES_MAX) -> None:
+        self._splitter = SseSplitter(bound_bytes)
+        self._first = True
+
+    def feed(self, data: bytes) -> list[SseEvent]:
+        """The events that `data` completes. Raises `FrameTooLarge`."""
+        events = []
+        for frame in self._splitter.feed(data):
+            if self._first:
+                frame = frame.removeprefix(_BOM)
+                self._first = False
+            if (event := decode_frame(frame)) is not None:
+                events.append(event)
+        return events
+
+    def close(self) -> list[SseEvent]:
+        """The connection ended. A last frame without its blank line is given when its lines are whole.
+
+        The standard drops such a frame; providers are known to omit the last blank line, and a frame cut in the
+        middle of its JSON is found out by whoever parses it.
+        """
+        rest = self._splitter.rest
+        if not rest:
+            return []
+        event = decode_frame(rest.removeprefix(_BOM) if self._first else rest)
+        return [] if event is None else [event]
+
+
+def decode_frame(frame: bytes) -> SseEvent | None:
+    """One frame as an event, or None when it holds no data."""
+    name = b""
+    lines: list[bytes] = []
+    for line in _LINE_END.split(frame):
+        field, _, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if field == b"data":
+            lines.append(value)
+        elif field == b"event":
+            name = value
+    if not lines:
+        return None
+    return SseEvent(name.decode("utf-8", "replace"), b"\n".join(lines) if len(lines) > 1 else lines[0])
+
+
+def encode_event(data: bytes, event: str = "") -> bytes:
+    """One frame. `data` must not contain a line end: JSON as msgspec writes it never does."""
+    if event:
+        return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+    return b"data: %b\n\n" % data

@@ -1,0 +1,76 @@
+"""The tap on a same-dialect stream: the provider's bytes pass untouched, while what matters is noticed.
+
+The tap passes whole frames on and keeps a broken tail back. What a frame means is the dialect's business: its
+`inspect` is called with every frame that could matter, and updates the tap's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from busbar.protocols.errors import ErrorReport
+from busbar.protocols.failures import FailureSignal
+from busbar.protocols.framing.sse import SseEvent, SseSplitter, decode_frame
+from busbar.protocols.usage import Usage
+
+
+class SseTap:
+    """A `StreamPipe` for dialects that stream by server-sent events.
+
+    `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `write_error` writes the
+    dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the dialect's providers are known
+    to omit the terminal event after a complete answer.
+    """
+
+    __slots__ = (
+        "_complete_at_eof",
+        "_inspect",
+        "_splitter",
+        "_write_error",
+        "content",
+        "ended",
+        "error",
+        "finished",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        inspect: Callable[[SseTap, SseEvent], None],
+        write_error: Callable[[ErrorReport], bytes],
+        complete_at_eof: Callable[[SseTap], bool] = lambda tap: False,
+    ) -> None:
+        self._splitter = SseSplitter()
+        self._inspect = inspect
+        self._write_error = write_error
+        self._complete_at_eof = complete_at_eof
+        self.content = False
+        self.finished = False
+        """A reason to stop was seen: the answer's content is complete."""
+        self.ended = False
+        self.usage: Usage | None = None
+        self.error: FailureSignal | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole frames out, as they came. Raises `FrameTooLarge`."""
+        frames = self._splitter.feed(data)
+        for frame in frames:
+            self._look(frame)
+        return b"".join(frames)
+
+    def close(self) -> bytes:
+        """Passes a last frame on that lacks only its blank line, if it is the one that completes the answer."""
+        rest = self._splitter.rest
+        if rest and not self.ended:
+            self._look(rest)
+        if not self.ended and self._complete_at_eof(self):
+            self.ended = True
+        return rest if self.ended else b""
+
+    def break_off(self, report: ErrorReport) -> bytes:
+        return b"" if self.error is not None else self._write_error(report)
+
+    def _look(self, frame: bytes) -> None:
+        event = decode_frame(frame)
+        if event is not None:
+            self._inspect(self, event)

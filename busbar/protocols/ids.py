@@ -1,0 +1,50 @@
+"""Ids in the caller's dialect: each kind of id has a prefix by which people and SDKs know it.
+
+An id that crosses a hop keeps its body and changes its prefix, so that the way back gives the first id again
+(`toolu_01A` ↔ `call_01A`): on the next turn a provider sees the ids that it made. Ids of unknown make are kept
+where the target allows their characters and length, and are replaced by a hash of themselves where it does not:
+the same id always maps to the same id, within one request and across turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from msgspec import Struct
+
+
+class IdStyle(Struct, frozen=True):
+    """How a dialect writes one kind of id."""
+
+    prefix: str
+    length_max: int = 64
+
+
+TOOL_CALL_PREFIXES = ("toolu_", "call_", "tooluse_")
+ANSWER_PREFIXES = ("msg_", "chatcmpl-", "resp_")
+
+_ALLOWED = re.compile(r"[A-Za-z0-9_-]+\Z")
+_DIGEST_CHARS = 24
+
+
+def translate_id(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) -> str:
+    """`foreign` in `style`. An empty id stays empty: who needs one mints it (`mint_id`)."""
+    if not foreign:
+        return ""
+    prefix = next((known for known in (style.prefix, *known_prefixes) if foreign.startswith(known)), "")
+    candidate = style.prefix + foreign[len(prefix) :] if prefix else foreign
+    return candidate if _fits(candidate, style) else style.prefix + _digest(foreign)
+
+
+def mint_id(style: IdStyle, nonce: str, ordinal: int = 0) -> str:
+    """A new id from a unique `nonce`; `ordinal` tells several ids of one document apart."""
+    return style.prefix + _digest(f"{nonce}:{ordinal}")
+
+
+def _fits(candidate: str, style: IdStyle) -> bool:
+    return len(candidate) <= style.length_max and _ALLOWED.match(candidate) is not None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]

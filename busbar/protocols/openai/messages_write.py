@@ -1,0 +1,153 @@
+"""Writing a request's messages.
+
+An own message goes back as it came. Another dialect's turns are brought into this dialect's order: the tool results
+of a turn become `tool` messages, which must stand directly after the calls they answer; what they hold beyond text,
+and what else the turn says, follows in a `user` message. Thinking of earlier turns has no place here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Text, Thinking, ToolResult, ToolUse
+from busbar.protocols.native import own_fields, own_form
+from busbar.protocols.openai.answer import MessageForm
+from busbar.protocols.openai.answer_write import call_id, write_call, write_own_answer
+from busbar.protocols.openai.content_write import put_cache, write_part
+from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.receipt import Receipt
+
+ERROR_PREFIX = "Error: "
+"""How a failed tool's result begins, as this dialect has no flag for it."""
+
+
+def write_system(parts: list[Part], receipt: Receipt) -> list[dict[str, Any]]:
+    """The instructions that another dialect keeps apart, as the first message: one text."""
+    text = _joined(parts, "system", "\n\n", receipt)
+    return [{"role": "system", "content": text}] if text else []
+
+
+def write_message(message: Message, path: str, receipt: Receipt) -> list[dict[str, Any]]:
+    """The messages that say what `message` says: none, one or several."""
+    form = own_form(message, DIALECT)
+    if isinstance(form, MessageForm):
+        return [_write_own(message, form, path, receipt)]
+    report_leftovers(message, path, receipt)
+    match message.role:
+        case "assistant":
+            return _write_assistant(message, path, receipt)
+        case "system" | "developer":
+            text = _joined(message.parts, f"{path}.content", "\n\n", receipt)
+            return [{"role": message.role, "content": text}] if text else []
+        case "user" | "tool":
+            return _write_user(message, path, receipt)
+
+
+def _write_own(message: Message, form: MessageForm, path: str, receipt: Receipt) -> dict[str, Any]:
+    parts = message.parts
+    document: dict[str, Any] = {"role": form.role or message.role}
+    if message.name is not None:
+        document["name"] = message.name
+    if parts and isinstance(parts[0], ToolResult):
+        if form.role is None:
+            document["tool_call_id"] = parts[0].tool_use_id
+        parts = parts[0].content
+    return document | write_own_answer(parts, own_fields(message, DIALECT), form, receipt)
+
+
+def _write_assistant(message: Message, path: str, receipt: Receipt) -> list[dict[str, Any]]:
+    texts: list[str] = []
+    document: dict[str, Any] = {"role": "assistant", "content": None}
+    calls: list[dict[str, Any]] = []
+    for at, part in enumerate(message.parts):
+        where = f"{path}.content[{at}]"
+        match part:
+            case Text():
+                _report_text(part, where, receipt)
+                texts.append(part.text)
+            case ToolUse():
+                calls.append(write_call(part, where, receipt, at, path))
+            case Refusal():
+                document["refusal"] = part.text
+            case Thinking() | RedactedThinking():
+                receipt.dropped(where, "thinking of earlier turns has no place in this dialect")
+            case _:
+                receipt.dropped(where, "no place in an assistant's message of this dialect")
+    if text := "".join(texts):
+        document["content"] = text
+    if calls:
+        document["tool_calls"] = calls
+    says_something = text or calls or "refusal" in document
+    return [document] if says_something else []
+
+
+def _write_user(message: Message, path: str, receipt: Receipt) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = []
+    beside: list[dict[str, Any]] = []
+    """What results hold that only a user may say."""
+    said: list[dict[str, Any]] = []
+    for at, part in enumerate(message.parts):
+        where = f"{path}.content[{at}]"
+        if isinstance(part, ToolResult):
+            results.append(_write_result(part, where, beside, receipt))
+        elif (written := _written(part, where, receipt)) is not None:
+            said.append(written)
+    content = beside + said
+    if not content:
+        return results
+    user: dict[str, Any] = {"role": "user"}
+    if message.name is not None:
+        user["name"] = message.name
+    user["content"] = content[0]["text"] if len(content) == 1 and content[0]["type"] == "text" else content
+    return [*results, user]
+
+
+def _write_result(result: ToolResult, path: str, beside: list[dict[str, Any]], receipt: Receipt) -> dict[str, Any]:
+    """A `tool` message holds only text; what else the result holds is put `beside` it."""
+    texts = []
+    for at, part in enumerate(result.content):
+        where = f"{path}.content[{at}]"
+        written = _written(part, where, receipt)
+        if written is None:
+            continue
+        if written["type"] == "text":
+            texts.append(written["text"])
+        else:
+            receipt.changed(where, "stands in a user message after the tool's result")
+            beside.append(written)
+    text = "\n".join(texts)
+    if result.is_error:
+        receipt.changed(f"{path}.is_error", "said in the text of the result")
+        text = ERROR_PREFIX + text
+    put_cache({}, result.cache, path, receipt)
+    report_leftovers(result, path, receipt)
+    return {"role": "tool", "tool_call_id": call_id(result.tool_use_id, 0, path), "content": text}
+
+
+def _written(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None:
+    """A part of a user's turn; an empty text says nothing and is refused by some."""
+    if isinstance(part, Refusal):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Text) and part.citations:
+        receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
+    written = write_part(part, path, receipt)
+    return None if written is not None and written.get("text") == "" else written
+
+
+def _joined(parts: list[Part], path: str, separator: str, receipt: Receipt) -> str:
+    texts = []
+    for at, part in enumerate(parts):
+        where = f"{path}[{at}]"
+        if isinstance(part, Text):
+            _report_text(part, where, receipt)
+            texts.append(part.text)
+        else:
+            receipt.dropped(where, "instructions are text in this dialect")
+    return separator.join(text for text in texts if text)
+
+
+def _report_text(part: Text, path: str, receipt: Receipt) -> None:
+    if part.citations:
+        receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
+    put_cache({}, part.cache, path, receipt)
+    report_leftovers(part, path, receipt)

@@ -1,0 +1,159 @@
+"""What it takes to speak a dialect: the one object that a dialect's folder ties together.
+
+The rest of Busbar knows dialects only through this interface. Adding a seventh means one folder that makes a
+`Protocol`, and one line in the registry (`busbar.protocols.registry`).
+
+All of it is pure: bytes and values in, bytes and values out; time and randomness come in with the `Hop`.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from busbar.protocols.errors import ErrorAnswer, ErrorReport
+from busbar.protocols.failures import DialectKnowledge, FailureSignal
+from busbar.protocols.ir import Chunk, Request, Response
+from busbar.protocols.receipt import Receipt
+from busbar.protocols.usage import Usage
+
+Document: typing.TypeAlias = dict[str, Any]
+"""A JSON object, decoded."""
+
+Headers: typing.TypeAlias = Mapping[str, str]
+"""HTTP headers with lower-case names."""
+
+
+class InvalidRequest(Exception):
+    """The caller's document is not one of its dialect. `path` names the field, `message` what was expected."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+        self.message = message
+
+
+class Hop(Struct, frozen=True, kw_only=True):
+    """What a writer needs to know that is in no document.
+
+    `model` is the upstream's name for the model when a request is written; the answer names its own. `now` is the
+    wall clock in Unix seconds, `nonce` a unique text of letters and digits: from these two, ids and dates are
+    minted where the target's dialect requires them and the source had none.
+    """
+
+    model: str = ""
+    default_max_tokens: int = 4096
+    stream_usage: bool = True
+    """The caller wants usage at the end of its stream (dialects that always send it do not look)."""
+    now: int = 0
+    nonce: str = "0"
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One way in. `path` may hold `{name}`, `{provider}` and `{model}`: each is one percent-encoded segment.
+
+    `target_in` says where the request names its pool or model; a path target wins over the body's `model`.
+    """
+
+    path: str
+    target_in: typing.Literal["body", "path"] = "body"
+
+
+class StreamReader(typing.Protocol):
+    """Wire bytes of a dialect → chunks of IR events, on any split of the bytes."""
+
+    malformed: int
+    """Frames that could not be read and were skipped."""
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Takes what arrived. Raises `framing.FrameTooLarge`."""
+        ...
+
+    def close(self) -> list[Chunk]:
+        """The connection ended. Gives what that proves: at the most, that a complete answer lacked its terminal
+        event where the dialect's providers are known to omit it. Gives no `Ended` for an incomplete answer."""
+        ...
+
+
+class StreamWriter(typing.Protocol):
+    """Chunks of IR events, from any dialect → wire bytes of this one."""
+
+    def write(self, chunk: Chunk) -> bytes: ...
+
+    def error(self, report: ErrorReport) -> bytes:
+        """The native mid-stream error. Nothing may be written after it."""
+        ...
+
+
+class StreamPipe(typing.Protocol):
+    """What stands between the provider's stream and the caller's: a tap (same dialect) or a translator.
+
+    The attributes say what was seen so far. `content`: something that the model said (a delta, a tool call's
+    start), not only preamble. `ended`: the terminal event; the answer is whole. `error`: an error event.
+    """
+
+    content: bool
+    ended: bool
+    usage: Usage | None
+    error: FailureSignal | None
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what the provider sent, gives what the caller gets: whole frames only, so that a broken tail never
+        reaches the caller. Raises `framing.FrameTooLarge`."""
+        ...
+
+    def close(self) -> bytes:
+        """The provider's connection ended; gives what is still owed to the caller."""
+        ...
+
+    def break_off(self, report: ErrorReport) -> bytes:
+        """The answer is broken: gives the frame that tells the caller so in its dialect; empty where the
+        provider's own error event was passed on already."""
+        ...
+
+
+class Inspection(Struct, frozen=True, kw_only=True):
+    """What a look at a whole 200 answer found. `error`: the body is an error in spite of its status."""
+
+    usage: Usage | None = None
+    error: FailureSignal | None = None
+
+
+class Protocol(Struct, frozen=True, kw_only=True):
+    """A dialect."""
+
+    name: str
+    routes: tuple[Route, ...]
+    knowledge: DialectKnowledge
+    egress_path: Callable[[str, bool], str]
+    """(upstream model, stream) → the path that follows a provider's base URL."""
+    forwarded_headers: frozenset[str]
+    """The caller's headers that go to a provider of the same dialect, lower-case."""
+    required_headers: Headers
+    """Sent to every provider, unless the caller's own were forwarded."""
+    stream_content_type: str
+    request_id_header: str
+    """The header in which this dialect's SDKs look for the request id."""
+
+    read_request: Callable[[Document], Request]
+    """Raises `InvalidRequest`."""
+    write_request: Callable[[Request, Hop, Receipt], Document]
+    read_response: Callable[[Document], Response]
+    """Raises `InvalidRequest` for a document that is no answer of this dialect."""
+    write_response: Callable[[Response, Hop, Receipt], Document]
+    inspect_response: Callable[[bytes], Inspection]
+    """A look for usage and in-band errors that decodes no more than it must. Never raises."""
+    stream_reader: Callable[[], StreamReader]
+    stream_writer: Callable[[Hop, Receipt], StreamWriter]
+    stream_tap: Callable[[], StreamPipe]
+    read_error: Callable[[int, Headers, bytes, float], FailureSignal]
+    """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
+    write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
+
+    write_models: Callable[[Sequence[str], Hop], Document]
+    """The names that a caller may use, as this dialect's SDKs list models."""
+    telltale_header: str | None = None
+    """A header by which this dialect's callers are known on paths that several dialects share, lower-case."""

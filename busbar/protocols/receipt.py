@@ -1,0 +1,70 @@
+"""The fidelity receipt: every field that did not cross as it was, and why."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+RECEIPT_ENTRIES_MAX = 256
+"""A receipt holds at most this many different entries; further ones are only counted."""
+
+Change = Literal["dropped", "changed", "clamped", "added"]
+
+
+class Entry(Struct, frozen=True):
+    """One thing that happened to one field on its way."""
+
+    change: Change
+    path: str
+    """Where, in the words of the source dialect: `messages[2].content[0].cache_control`."""
+    why: str = ""
+
+
+class Receipt:
+    """Collects what a hop changed. One per translated document or stream; equal entries are kept once."""
+
+    __slots__ = ("_entries", "overflow")
+
+    def __init__(self) -> None:
+        self._entries: dict[Entry, None] = {}
+        self.overflow = 0
+
+    def dropped(self, path: str, why: str = "") -> None:
+        """The target has no place for it."""
+        self._add(Entry("dropped", path, why))
+
+    def changed(self, path: str, why: str = "") -> None:
+        """It crossed, but says slightly less or something else than it did."""
+        self._add(Entry("changed", path, why))
+
+    def clamped(self, path: str, why: str = "") -> None:
+        """A number was brought into the target's range."""
+        self._add(Entry("clamped", path, why))
+
+    def added(self, path: str, why: str = "") -> None:
+        """The target requires it and the source did not say it."""
+        self._add(Entry("added", path, why))
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(self._entries)
+
+    @property
+    def dropped_paths(self) -> tuple[str, ...]:
+        """What the log, the counter and the `x-busbar-dropped` header name."""
+        return tuple(entry.path for entry in self._entries if entry.change == "dropped")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Receipt({list(self._entries)!r})"
+
+    def _add(self, entry: Entry) -> None:
+        if entry in self._entries:
+            return
+        if len(self._entries) >= RECEIPT_ENTRIES_MAX:
+            self.overflow += 1
+            return
+        self._entries[entry] = None

@@ -1,0 +1,43 @@
+"""Tokens, counted the same way for every dialect."""
+
+from __future__ import annotations
+
+from busbar.protocols.native import Node
+
+
+class Usage(Node):
+    """Tokens of one answer. None means the provider did not say; 0 means it said none.
+
+    The kinds never overlap in the prompt: `input_tokens` is fresh input only, `cache_read_tokens` was read from a
+    cache and `cache_write_tokens` was written to one; the whole prompt is the sum of the three, so nothing is
+    billed twice. `reasoning_tokens` is the part of `output_tokens` that was thinking.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The whole prompt: fresh, read from cache, written to cache."""
+        return (self.input_tokens or 0) + (self.cache_read_tokens or 0) + (self.cache_write_tokens or 0)
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + (self.output_tokens or 0)
+
+    def merged(self, later: Usage) -> Usage:
+        """This usage with every count that `later` states replaced. Streams state usage more than once."""
+        return Usage(
+            input_tokens=self.input_tokens if later.input_tokens is None else later.input_tokens,
+            output_tokens=self.output_tokens if later.output_tokens is None else later.output_tokens,
+            cache_read_tokens=(
+                self.cache_read_tokens if later.cache_read_tokens is None else later.cache_read_tokens
+            ),
+            cache_write_tokens=(
+                self.cache_write_tokens if later.cache_write_tokens is None else later.cache_write_tokens
+            ),
+            reasoning_tokens=(self.reasoning_tokens if later.reasoning_tokens is None else later.reasoning_tokens),
+        )

@@ -1,0 +1,1 @@
+"""End to end: real sockets, real SDKs, the embedded providers."""

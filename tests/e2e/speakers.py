@@ -1,0 +1,170 @@
+"""The official SDKs behind one face, so that one table of cases runs over both.
+
+async with speak("anthropic", world) as speaker:
+    reply = await speaker.ask("gpt", Question(turns=("Hello",)), streamed=True)
+
+A `Question` and a `Reply` belong to no dialect; `reply.turn` is the SDK's own form of the assistant's turn, to be
+sent back with the next question. Every answer is validated against the SDK's own types (`native_faults`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from .world import World
+
+JSON: TypeAlias = dict[str, Any]
+Ingress: TypeAlias = Literal["openai", "anthropic"]
+
+FOREIGN_FIELDS = frozenset({"reasoning_content"})
+"""What a whole industry sends although the SDK's types do not name it."""
+
+
+class Tool(msgspec.Struct, frozen=True):
+    name: str
+    schema: JSON
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """`data` is base64, or `url` says where it is."""
+
+    kind: Literal["image", "document"]
+    data: str = ""
+    url: str = ""
+    media_type: str = "image/png"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a tool gave."""
+
+    id: str
+    text: str
+    failed: bool = False
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user's turn that is more than a text: tool results first, then attachments, then the text."""
+
+    text: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    results: tuple[Result, ...] = ()
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A tool call; `arguments` are parsed."""
+
+    name: str
+    arguments: Any
+    id: str = ""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Tokens. `input` was neither read from nor written to a cache; `output` includes `reasoning`."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+
+class Reply(msgspec.Struct, kw_only=True):
+    """An answer in nobody's dialect. `stop`: end, tools, length, stop_sequence, refusal."""
+
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    calls: tuple[Call, ...] = ()
+    stop: str = ""
+    stop_sequence: str | None = None
+    refusal: str = ""
+    usage: Counts | None = None
+    id: str = ""
+    model: str = ""
+    turn: Any = None
+    """The assistant's turn in the SDK's form."""
+    others: tuple[str, ...] = ()
+    """Texts of further choices."""
+    raw: tuple[BaseModel, ...] = ()
+    """The document, or every event of the stream."""
+    headers: Mapping[str, str] = {}
+
+    @property
+    def dropped(self) -> set[str]:
+        """The paths that the receipt names as dropped."""
+        return set(filter(None, self.headers["x-busbar-dropped"].split(", ")))
+
+
+Turn: TypeAlias = str | User | Reply
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A request in nobody's dialect. `choice` may also be the name of a tool."""
+
+    turns: tuple[Turn, ...]
+    system: str = ""
+    tools: tuple[Tool, ...] = ()
+    choice: str | None = None
+    parallel: bool = True
+    max_tokens: int | None = 3000
+    stops: tuple[str, ...] = ()
+    schema: JSON | None = None
+    thinking: bool = False
+    """Wants 1024 tokens of it."""
+    usage: bool = True
+    """openai streams: `include_usage`."""
+    native: JSON = {}
+    """Further parameters, in the words of the SDK."""
+
+
+class Speaker(Protocol):
+    ingress: Ingress
+    client: Any
+
+    async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply: ...
+
+
+@asynccontextmanager
+async def speak(ingress: Ingress, world: World, *, retries: int = 0, key: str = "unused") -> AsyncIterator[Speaker]:
+    """A speaker whose client is closed at the end. `retries` are the SDK's own."""
+    from .speaker_anthropic import AnthropicSpeaker
+    from .speaker_openai import OpenaiSpeaker
+
+    speaker: Speaker = {"openai": OpenaiSpeaker, "anthropic": AnthropicSpeaker}[ingress](
+        world.gateway.url, key, retries
+    )
+    async with speaker.client:
+        yield speaker
+
+
+def parsed(arguments: str) -> Any:
+    return json.loads(arguments)
+
+
+def native_faults(reply: Reply) -> list[str]:
+    """What the SDK's types have against an answer: missing and wrong fields, and fields that they do not know."""
+    faults = []
+    for model in reply.raw:
+        try:
+            type(model).model_validate(model.to_dict())  # type: ignore[attr-defined]
+        except ValidationError as error:
+            faults += [f"{type(model).__name__}: {fault['loc']} {fault['msg']}" for fault in error.errors()]
+        faults += [f"{type(model).__name__}: unknown field {path}" for path in _unknown(model)]
+    return faults
+
+
+def _unknown(value: Any, path: str = "") -> Iterator[str]:
+    match value:
+        case BaseModel():
+            yield from (f"{path}.{name}" for name in (value.model_extra or {}).keys() - FOREIGN_FIELDS)
+            for name in type(value).model_fields:
+                yield from _unknown(getattr(value, name, None), f"{path}.{name}")
+        case list():
+            for item in value:
+                yield from _unknown(item, f"{path}[]")

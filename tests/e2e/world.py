@@ -1,0 +1,95 @@
+"""A whole world in three lines: embedded providers, and a gateway in front of them, on real sockets.
+
+async with World() as world:
+    client = AsyncOpenAI(base_url=world.gateway.url + "/v1", api_key="unused")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from busbar.config import loads
+from busbar.demo.providers import DemoProviders
+from busbar.gateway import BusbarGateway
+
+KEY = "provider-key"
+
+MODELS = """
+providers:
+  demo-anthropic: {protocol: anthropic, base_url: "BASE", auth: x-api-key, api_key_env: PROVIDER_KEY}
+  demo-openai: {protocol: openai, base_url: "BASE", auth: bearer, api_key_env: PROVIDER_KEY}
+"""
+
+
+class World:
+    """`models`: name → "dialect:upstream model" (the upstream's name decides what the embedded provider does).
+    `config` is added to the configuration as it stands."""
+
+    def __init__(
+        self,
+        models: Mapping[str, str] | None = None,
+        config: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._models = models if models is not None else {"claude": "anthropic:demo", "gpt": "openai:demo"}
+        self._config = config
+        self._env = {"PROVIDER_KEY": KEY, **(env or {})}
+        self.providers = DemoProviders(host="127.0.0.1", port=0, keys=frozenset({KEY}))
+
+    async def __aenter__(self) -> World:
+        await self.providers.start()
+        self.gateway = BusbarGateway(loads(self._text(), env=self._env))
+        await self.gateway.start()
+        self.http = aiohttp.ClientSession(self.gateway.url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.close()
+        await self.gateway.stop()
+        await self.providers.stop()
+
+    async def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        """A raw request; `body` is sent as JSON unless it is bytes."""
+        data = {"data": body} if isinstance(body, bytes) else {"json": body}
+        async with self.http.post(path, headers=headers, **data) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def stats(self) -> dict[str, Any]:
+        async with self.http.get("/stats") as response:
+            stats: dict[str, Any] = await response.json()
+            return stats
+
+    async def member(self, name: str) -> dict[str, Any]:
+        """One member, as `/stats` shows it."""
+        members = {member["model"]: member for member in (await self.stats())["members"]}
+        found: dict[str, Any] = members[name]
+        return found
+
+    def _text(self) -> str:
+        lines = [f'listen: "127.0.0.1:0"\n{MODELS.replace("BASE", self.providers.base_url)}', "models:"]
+        for name, place in self._models.items():
+            dialect, _, upstream = place.partition(":")
+            lines.append(f'  {name}: {{provider: demo-{dialect}, upstream_model: "{upstream}"}}')
+        return "\n".join([*lines, self._config])
+
+
+class Answer:
+    """A raw answer, read to its end."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.body[:500]!r})"
