@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections import Counter, deque
 from typing import cast
 
@@ -20,6 +21,8 @@ from msgspec import Struct
 
 from bench.answer import AnswerReader, BrokenAnswer
 from bench.figures import percentile
+
+now = time.perf_counter  # a loop's own clock may count whole milliseconds
 
 GRACE_SECS = 15.0
 """After the end of a job, for what is still being answered."""
@@ -34,6 +37,7 @@ class Job(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: str
     connections: int
+    ramp_secs: float
     seconds: float
     rate_per_sec: float
     word: str
@@ -87,7 +91,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         if not self._first_at and run.word in reader.body:
-            self._first_at = run.now()
+            self._first_at = now()
         if complete:
             self.busy = False
             run.answered(reader, self._asked_at, self._first_at)
@@ -108,7 +112,6 @@ class Run:
 
     def __init__(self, job: Job) -> None:
         loop = asyncio.get_running_loop()
-        self.now = loop.time
         self.word = job.word.encode()
         headers = "".join(f"{name}: {value}\r\n" for name, value in job.headers.items())
         body = job.body.encode()
@@ -125,21 +128,21 @@ class Run:
         self._first: list[float] = []
         self._failures: Counter[str] = Counter()
         self._over: asyncio.Future[None] = loop.create_future()
-        self._started_at = self.now()
-        self._stops_at = self._started_at + job.seconds
+        self._started_at = now()
+        self._stopping = False
 
     async def go(self) -> Result:
-        for _ in range(self._job.connections):
-            self._open()
+        for number in range(self._job.connections):
+            self._loop.call_later(self._job.ramp_secs * number / self._job.connections, self._open)
         if self._job.rate_per_sec:
             self._tick(0)
-        self._loop.call_at(self._stops_at, self._look_whether_over)
+        self._loop.call_later(self._job.seconds, self._stop)
         try:
-            async with asyncio.timeout_at(self._stops_at + GRACE_SECS):
+            async with asyncio.timeout(self._job.seconds + GRACE_SECS):
                 await self._over
         except TimeoutError:
             self._failures["not answered"] += sum(each.busy for each in self._connections) + len(self._waiting)
-        elapsed_secs = self.now() - self._started_at
+        elapsed_secs = now() - self._started_at
         self._close()
         return Result(
             answers=len(self._latencies),
@@ -155,22 +158,21 @@ class Run:
 
     def is_ready(self, connection: Connection) -> None:
         self._connections.add(connection)
-        now = self.now()
         if self._waiting:
             connection.ask(self._waiting.popleft())
-        elif self._job.rate_per_sec or now >= self._stops_at:
+        elif self._job.rate_per_sec or self._stopping:
             self._idle.add(connection)
             self._look_whether_over()
         else:
-            connection.ask(now)
+            connection.ask(now())
 
     def answered(self, reader: AnswerReader, asked_at: float, first_at: float) -> None:
-        now = self.now()
+        answered_at = now()
         fault = self._fault(reader)
         if fault is not None:
             self._failures[fault] += 1
             return
-        self._latencies.append(now - asked_at)
+        self._latencies.append(answered_at - asked_at)
         self._first.append(first_at - asked_at)
 
     def failed(self, reason: str) -> None:
@@ -179,7 +181,7 @@ class Run:
     def was_lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self._idle.discard(connection)
-        if self.now() < self._stops_at or self._waiting:
+        if self._waiting or not self._stopping:
             self._open()
         else:
             self._look_whether_over()
@@ -197,14 +199,15 @@ class Run:
 
     def _tick(self, number: int) -> None:
         """One request of an open loop. It counts from now: timers are exact to a millisecond only."""
-        now = self.now()
+        if self._stopping:
+            return
+        asked_at = now()
         if self._idle:
-            self._idle.pop().ask(now)
+            self._idle.pop().ask(asked_at)
         else:
-            self._waiting.append(now)
+            self._waiting.append(asked_at)
         due = self._started_at + (number + 1) / self._job.rate_per_sec
-        if due < self._stops_at:
-            self._loop.call_at(due, self._tick, number + 1)
+        self._loop.call_later(due - asked_at, self._tick, number + 1)
 
     def _open(self) -> None:
         task = self._loop.create_task(self._connect())
@@ -212,7 +215,7 @@ class Run:
         task.add_done_callback(self._opening.discard)
 
     async def _connect(self) -> None:
-        while not self._over.done() and (self.now() < self._stops_at or self._waiting):
+        while not self._over.done() and (self._waiting or not self._stopping):
             try:
                 await self._loop.create_connection(lambda: Connection(self), "127.0.0.1", self._job.port)
             except OSError:
@@ -221,9 +224,13 @@ class Run:
             else:
                 return
 
+    def _stop(self) -> None:
+        self._stopping = True
+        self._look_whether_over()
+
     def _look_whether_over(self) -> None:
-        late = self.now() >= self._stops_at
-        if late and not self._waiting and not any(each.busy for each in self._connections) and not self._over.done():
+        busy = self._waiting or any(each.busy for each in self._connections)
+        if self._stopping and not busy and not self._over.done():
             self._over.set_result(None)
 
     def _close(self) -> None:

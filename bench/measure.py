@@ -1,4 +1,4 @@
-"""Runs the whole measurement: starts everybody, warms up, then round by round all pairs in random order."""
+"""Runs the whole measurement: starts everybody, warms up, then round by round everything in random order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.contenders import GATEWAYS, ROOT, Contender, Gateway
 from bench.figures import Row
 from bench.load import GRACE_SECS, Job, Result
 from bench.machine import Cores
-from bench.scenarios import PATHS, WORD, Scenario
+from bench.scenarios import PATHS, WORD, Scenario, baseline
 
 SETTLE_SECS = 0.05
 """Between two measurements, for connections that are being closed."""
@@ -98,7 +98,8 @@ class Bench:
             headers=contender.headers(scenario),
             body=scenario.body(contender.model(scenario)).decode(),
             connections=scenario.connections,
-            seconds=seconds,
+            ramp_secs=scenario.ramp_secs,
+            seconds=max(seconds, scenario.ramp_secs),
             rate_per_sec=scenario.rate_per_sec,
             word=WORD,
             words=scenario.words,
@@ -159,22 +160,34 @@ def running(plan: Plan, cores: Cores) -> Iterator[Bench]:
         yield Bench(contenders, generator)
 
 
+def shuffled(
+    scenarios: Sequence[Scenario], contenders: Sequence[Contender], order: random.Random
+) -> list[tuple[Contender, Scenario]]:
+    """Every pair that there is, in random order. Pairs that are compared with each other stay together, so that a
+    machine that is slow for some seconds is slow for both."""
+    groups: dict[str, list[tuple[Contender, Scenario]]] = {}
+    for scenario in scenarios:
+        group = groups.setdefault(baseline(scenario.name), [])
+        group += [(contender, scenario) for contender in contenders if contender.serves(scenario)]
+    in_order = list(groups.values())
+    order.shuffle(in_order)
+    for group in in_order:
+        order.shuffle(group)
+    return [pair for group in in_order for pair in group]
+
+
 def measure(plan: Plan, cores: Cores, say: Callable[[str], None]) -> list[Row]:
     """The whole run. `say` is told how it goes. Raises `NotStarted`, `Died`."""
     order = random.Random(plan.seed)
     rows: list[Row] = []
     with running(plan, cores) as bench:
-        pairs = [
-            (each, scenario) for scenario in plan.scenarios for each in bench.contenders if each.serves(scenario)
-        ]
-        for contender, scenario in pairs:
+        for contender, scenario in shuffled(plan.scenarios, bench.contenders, order):
             warm = bench.drive(contender, scenario, plan.warm_secs)
             if warm.failures:
                 say(f"warm-up of {contender.name} under {scenario.name}: {warm.failures}")
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
-            order.shuffle(pairs)
-            for contender, scenario in pairs:
+            for contender, scenario in shuffled(plan.scenarios, bench.contenders, order):
                 time.sleep(SETTLE_SECS)
                 rows.append(bench.measure(contender, scenario, plan.seconds, number))
     return rows

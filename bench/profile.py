@@ -18,6 +18,10 @@ SAMPLES_PER_SEC = 400
 SHOWN = 30
 
 
+_IDLE = re.compile(r";_worker \(concurrent/futures/thread\.py:\d+\)$")
+"""A thread of a pool that waits for work: py-spy cannot tell that it is idle."""
+
+
 class NoProfiler(Exception):
     """Says how to get one."""
 
@@ -57,9 +61,11 @@ def summary(stacks: Iterable[str]) -> str:
     inclusive: Counter[str] = Counter()
     for line in stacks:
         stack, _, seen = line.rpartition(" ")
+        if _IDLE.search(stack):
+            continue
         frames = [re.sub(r":\d+\)$", ")", frame) for frame in stack.split(";")]
         own[frames[-1]] += int(seen)
-        for frame in set(frames):
+        for frame in dict.fromkeys(frames):  # a recursion counts once
             inclusive[frame] += int(seen)
     total = max(1, own.total())
 

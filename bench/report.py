@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from bench import figures
 from bench.contenders import NAMES
@@ -12,22 +13,38 @@ from bench.machine import Cores, Machine
 from bench.measure import Plan
 from bench.scenarios import Scenario, baseline
 
-_COLUMNS: tuple[tuple[str, Figure, int], ...] = (
-    ("requests/s", figures.requests_per_sec, 0),
-    ("CPU µs/request", figures.cpu_us_per_request, 1),
-    ("CPU µs/event", figures.cpu_us_per_event, 1),
-    ("core busy %", figures.core_percent, 0),
-    ("p50 µs", figures.p50_us, 0),
-    ("p99 µs", figures.p99_us, 0),
-    ("first token p50 µs", figures.first_p50_us, 0),
-    ("first token p99 µs", figures.first_p99_us, 0),
-    ("RSS MB", figures.rss_mb, 1),
-    ("peak RSS MB", figures.peak_mb, 1),
+Reading: TypeAlias = Callable[[Sequence[Row], str, str], Spread | None]
+"""Of all rows: what a scenario and a contender have for one column."""
+
+
+def _own(figure: Figure) -> Reading:
+    return lambda rows, scenario, contender: figures.spread(
+        figure(row) for row in rows if (row.scenario, row.contender) == (scenario, contender)
+    )
+
+
+def _added(figure: Figure) -> Reading:
+    return lambda rows, scenario, contender: (
+        None if contender == "direct" else figures.added(rows, scenario, contender, figure)
+    )
+
+
+_COSTS: tuple[tuple[str, Reading, int], ...] = (
+    ("requests/s", _own(figures.requests_per_sec), 0),
+    ("CPU µs/request", _own(figures.cpu_us_per_request), 1),
+    ("CPU µs/event", _own(figures.cpu_us_per_event), 1),
+    ("core busy %", _own(figures.core_percent), 0),
+    ("RSS MB", _own(figures.rss_mb), 1),
+    ("peak RSS MB", _own(figures.peak_mb), 1),
 )
-_ADDED: tuple[tuple[str, Figure, int], ...] = (
-    ("added p50 µs", figures.p50_us, 0),
-    ("added p99 µs", figures.p99_us, 0),
-    ("added first token p50 µs", figures.first_p50_us, 0),
+_TIMES: tuple[tuple[str, Reading, int], ...] = (
+    ("p50 µs", _own(figures.p50_us), 0),
+    ("added p50", _added(figures.p50_us), 0),
+    ("p99 µs", _own(figures.p99_us), 0),
+    ("added p99", _added(figures.p99_us), 0),
+    ("first token p50 µs", _own(figures.first_p50_us), 0),
+    ("added first token p50", _added(figures.first_p50_us), 0),
+    ("first token p99 µs", _own(figures.first_p99_us), 0),
 )
 _RATIOS: tuple[tuple[str, Figure, int], ...] = (
     ("CPU/request", figures.cpu_us_per_request, 2),
@@ -50,11 +67,11 @@ def report(rows: Sequence[Row], plan: Plan, machine: Machine, cores: Cores) -> s
 
 
 def cell(spread: Spread | None, digits: int) -> str:
-    """`min / median / max`; one number when there was one round."""
+    """`min / median / max`; one number when the three look alike."""
     if spread is None:
         return "–"
-    values = (spread.min, spread.median, spread.max)
-    return f"{spread.median:.{digits}f}" if len(set(values)) == 1 else " / ".join(f"{v:.{digits}f}" for v in values)
+    texts = [f"{value:.{digits}f}" for value in (spread.min, spread.median, spread.max)]
+    return texts[1] if len(set(texts)) == 1 else " / ".join(texts)
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -65,7 +82,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
-    yield f"# Busbar beside nginx: {plan.rounds} rounds of {plan.seconds:g} s, seed {plan.seed}"
+    yield f"# Busbar beside nginx: {plan.rounds} × {plan.seconds:g} s, seed {plan.seed}"
     yield ""
     yield f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.kernel}; {machine.python}; " + (
         ", ".join(f"{name} {version}" for name, version in machine.versions.items())
@@ -74,7 +91,7 @@ def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
     if cores.contender is None:
         yield "**Only one core: contenders, upstream and load generator share it. Compare CPU time only.**"
     else:
-        yield f"Contenders on core {cores.contender}; upstream and load generator on core {cores.load}. "
+        yield f"Contenders on core {cores.contender}; upstream and load generator on core {cores.load}.  "
     yield (
         "Cells: min / median / max over the rounds. Requests per second of a fast contender are what generator and "
         "upstream can drive; CPU time is the figure to compare."
@@ -82,23 +99,27 @@ def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
 
 
 def _scenario(rows: Sequence[Row], scenario: Scenario) -> Iterator[str]:
-    yield from ("", f"## {scenario.name}: {scenario.title}", "")
-    body = []
-    for name in NAMES:
-        mine = [row for row in rows if row.scenario == scenario.name and row.contender == name]
-        if not mine:
-            continue
-        cells = [cell(figures.spread(map(figure, mine)), digits) for _, figure, digits in _COLUMNS]
-        extra = [
-            "–" if name == "direct" else cell(figures.added(rows, scenario.name, name, figure), digits)
-            for _, figure, digits in _ADDED
-        ]
+    names = [name for name in NAMES if any((row.scenario, row.contender) == (scenario.name, name) for row in rows)]
+    if not names:
+        return
+    costs, times = [], []
+    for name in names:
+        mine = [row for row in rows if (row.scenario, row.contender) == (scenario.name, name)]
         answers, failed = sum(row.answers for row in mine), sum(row.failed for row in mine)
-        body.append([name, *cells, *extra, str(answers), str(failed)])
-    titles = [title for title, _, _ in (*_COLUMNS, *_ADDED)]
-    yield from table(["contender", *titles, "answers", "failures"], body)
+        costs.append([name, *_cells(_COSTS, rows, scenario.name, name), str(answers), str(failed)])
+        times.append([name, *_cells(_TIMES, rows, scenario.name, name)])
+    yield from ("", f"## {scenario.name}: {scenario.title}", "")
+    yield from table(["contender", *(title for title, _, _ in _COSTS), "answers", "failures"], costs)
+    yield ""
+    yield from table(["contender", *(title for title, _, _ in _TIMES)], times)
     if scenario.name != baseline(scenario.name):
         yield from ("", f"Added: to `direct` under {baseline(scenario.name)}.")
+
+
+def _cells(
+    columns: Sequence[tuple[str, Reading, int]], rows: Sequence[Row], scenario: str, contender: str
+) -> list[str]:
+    return [cell(reading(rows, scenario, contender), digits) for _, reading, digits in columns]
 
 
 def _ratios(rows: Sequence[Row], scenarios: Sequence[Scenario]) -> Iterator[str]:

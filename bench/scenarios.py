@@ -41,6 +41,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     connections: int = 16
     rate_per_sec: float = 0
     """0: closed loop."""
+    ramp_secs: float = 0
+    """Over which the connections are opened, so that streams are not all at the same event at the same time."""
     length: float = 1
     """How many times as long as others it is measured."""
 
@@ -108,6 +110,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         events=50,
         pace_ms=10,
         connections=64,
+        ramp_secs=0.5,
+        length=2,
     ),
     Scenario(
         name="low-rate",

@@ -216,8 +216,6 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     drain_timeout_secs: Annotated[float, Meta(ge=0, le=3600)] = 30
     answer_max_bytes: Bytes = 64 << 20
     """A provider's answer that has to be held whole (errors, translated JSON)."""
-    frame_max_bytes: Bytes = 16 << 20
-    """One frame of a stream."""
 
 
 class ObservabilityConfig(Struct, frozen=True, kw_only=True):

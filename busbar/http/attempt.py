@@ -33,6 +33,8 @@ LINGER_SECS = 1.0
 ERROR_BODY_BYTES_MAX = 1 << 20
 """Of a provider's error, no more than this is read."""
 
+UNREADABLE = "The model's provider sent an answer that could not be read."
+
 
 class Call(Struct, kw_only=True):
     """What stays the same over all attempts of one request."""
@@ -65,8 +67,8 @@ class Failed(Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """Makes one. Afterwards: `usage`, `first_byte_at`, `receipt`, and `broken`, the failure of a stream that broke
-    after it had started (the caller was told)."""
+    """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, and `broken`, the failure of a stream that
+    broke after it had started (the caller was told)."""
 
     def __init__(self, call: Call, lane: Lane, upstream: Upstream, clock: Clock, limits: LimitsConfig) -> None:
         self._call = call
@@ -78,10 +80,16 @@ class Attempt:
         self._same = lane.protocol is call.ingress
         self._stream_usage = False
         self._finished = False
-        self.receipt = Receipt()
+        self._receipt = Receipt()
+        self._answer_receipt = Receipt("response.")
         self.usage: Usage | None = None
         self.first_byte_at: float | None = None
         self.broken: Failure | None = None
+
+    @property
+    def dropped_fields(self) -> tuple[str, ...]:
+        """What had no place on the other side: the request's fields, then the answer's."""
+        return self._receipt.dropped_paths + self._answer_receipt.dropped_paths
 
     async def run(self, timeout_secs: float) -> Failed | None:
         """None: the caller has its answer. The timeout ends with the first byte to the caller.
@@ -106,7 +114,7 @@ class Attempt:
         if self._same:
             return call.body.for_model(lane.upstream_model)
         translated = translate_request(call.ingress, lane.protocol, call.body.document(), self._hop())
-        self.receipt = translated.receipt
+        self._receipt = translated.receipt
         self._stream_usage = translated.stream_usage
         return translated.body
 
@@ -166,13 +174,17 @@ class Attempt:
         found = lane.protocol.inspect_response(body)
         if found.error is not None:
             return Failed(failure=self._judge(found.error), refund=True)
+        if not found.readable:
+            return _failed(FailureClass.SERVER_ERROR, UNREADABLE, refund=True)
         self.usage = found.usage
         headers = relayed(answer.headers) if self._same else self._foreign_headers("application/json")
         if not self._same:
             try:
-                body, self.usage = translate_response(lane.protocol, call.ingress, body, self._hop(), self.receipt)
+                body, self.usage = translate_response(
+                    lane.protocol, call.ingress, body, self._hop(), self._answer_receipt
+                )
             except Unreadable:
-                return _failed(FailureClass.SERVER_ERROR, "The answer could not be read.", refund=True)
+                return _failed(FailureClass.SERVER_ERROR, UNREADABLE, refund=True)
         self._first_byte()
         await call.exchange.send(answer.status if self._same else 200, self._answer_headers(headers), body)
         return None
@@ -186,7 +198,7 @@ class Attempt:
         pipe = (
             lane.protocol.stream_tap()
             if self._same
-            else StreamTranslator(lane.protocol, call.ingress, self._hop(), self.receipt)
+            else StreamTranslator(lane.protocol, call.ingress, self._hop(), self._answer_receipt)
         )
         content_type = call.ingress.stream_content_type
         headers = relayed(answer.headers) if self._same else self._foreign_headers(content_type)
@@ -254,7 +266,7 @@ class Attempt:
     def _answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         own = dict(headers) | dict(self._call.own_headers)
         if self._call.exchange.headers.get("x-busbar-receipt") == "1":
-            own["x-busbar-dropped"] = _header_list(self.receipt.dropped_paths)
+            own["x-busbar-dropped"] = _header_list(self.dropped_fields)
         return own
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 HEADER_FIELD_BYTES_MAX = 32 * 1024
 """Of one header field; agents send long ones."""
 
+LINGERING_SECS = 1.0
+"""For the rest of a body that was refused, so that the caller gets to read why before the connection closes."""
+
 
 class Connection(web.RequestHandler):
     """Closes itself when a request's header is not complete in time: the clock runs from the connection's start, and
@@ -25,6 +28,7 @@ class Connection(web.RequestHandler):
             front,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None is documented as: no access log
+            lingering_time=LINGERING_SECS,
             max_line_size=HEADER_FIELD_BYTES_MAX,
             max_field_size=HEADER_FIELD_BYTES_MAX,
         )

@@ -42,7 +42,7 @@ class Record:
 
     def done(self) -> RequestDone:
         last = self._last
-        dropped = last.receipt.dropped_paths if last is not None else ()
+        dropped = last.dropped_fields if last is not None else ()
         if dropped:
             logger.info("%s: not carried to %s: %s", self.id, self._translated_to, ", ".join(dropped))
         return RequestDone(

@@ -116,8 +116,10 @@ class StreamPipe(typing.Protocol):
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What a look at a whole 200 answer found. `error`: the body is an error in spite of its status."""
+    """What a look at a whole 200 answer found. `error`: the body is an error in spite of its status. Not `readable`:
+    it is not JSON, or not an object."""
 
+    readable: bool = True
     usage: Usage | None = None
     error: FailureSignal | None = None
 

@@ -22,29 +22,33 @@ class Entry(Struct, frozen=True):
 
 
 class Receipt:
-    """Collects what a hop changed. One per translated document or stream; equal entries are kept once."""
+    """Collects what a hop changed. One per translated document or stream; equal entries are kept once.
 
-    __slots__ = ("_entries", "overflow")
+    `root` stands before every path: it tells what is said of an answer from what is said of its request.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_entries", "_root", "overflow")
+
+    def __init__(self, root: str = "") -> None:
         self._entries: dict[Entry, None] = {}
+        self._root = root
         self.overflow = 0
 
     def dropped(self, path: str, why: str = "") -> None:
         """The target has no place for it."""
-        self._add(Entry("dropped", path, why))
+        self._add(Entry("dropped", self._root + path, why))
 
     def changed(self, path: str, why: str = "") -> None:
         """It crossed, but says slightly less or something else than it did."""
-        self._add(Entry("changed", path, why))
+        self._add(Entry("changed", self._root + path, why))
 
     def clamped(self, path: str, why: str = "") -> None:
         """A number was brought into the target's range."""
-        self._add(Entry("clamped", path, why))
+        self._add(Entry("clamped", self._root + path, why))
 
     def added(self, path: str, why: str = "") -> None:
         """The target requires it and the source did not say it."""
-        self._add(Entry("added", path, why))
+        self._add(Entry("added", self._root + path, why))
 
     @property
     def entries(self) -> tuple[Entry, ...]:

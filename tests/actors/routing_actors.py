@@ -14,6 +14,10 @@ from busbar.actors.two_stage import BreakerSettings, TwoStagePolicy
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit
 
+DOWN = FailureClass.SERVER_ERROR
+CONSECUTIVE = BreakerSettings(mode="consecutive")
+"""Trips after three failures in a row, for 15 s."""
+
 
 class NoJitter:
     """Stands for the random source of a policy whose cooldowns a test wants to know to the second."""
@@ -104,3 +108,16 @@ class World:
     def cell(self, model: str, pool: str) -> dict[str, Any]:
         cell: dict[str, Any] = self.show(model)["cells"][pool]
         return cell
+
+    def trip(self, model: str, pool: str) -> None:
+        """For a pool of this one member, judged by `CONSECUTIVE`."""
+        self.send(pool, DOWN, times=3)
+        assert self.cell(model, pool)["state"] == "open"
+
+    def probe(self, model: str, pool: str) -> Assignment:
+        """The first request after the cooldown, which is still out."""
+        self.trip(model, pool)
+        self.kit.advance(15.0)
+        probe = self.take(pool)
+        assert probe.probe
+        return probe

@@ -119,9 +119,8 @@ def test_cooldown_doubles_with_each_opening_up_to_the_maximum() -> None:
     middles = [round(sum(draws(BreakerSettings(), streak, count=2000)) / 2000) for streak in range(3)]
     assert middles == [15, 30, 60]
     policy = two_stage()
-    trips = [
-        policy.on_outcome(view(streak=streak, probe=True), Outcome(TRANSIENT[0]), 0.0) for streak in (0, 1, 2, 3, 4, 999)
-    ]
+    cells = [view(streak=streak, probe=True) for streak in (0, 1, 2, 3, 4, 999)]
+    trips = [policy.on_outcome(cell, Outcome(TRANSIENT[0]), 0.0) for cell in cells]
     assert trips == [Trip(15.0), Trip(30.0), Trip(60.0), Trip(120.0), Trip(120.0), Trip(120.0)]
 
 

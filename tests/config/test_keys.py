@@ -183,7 +183,6 @@ def test_every_limit_takes_its_value(read: Read) -> None:
         connect_timeout_secs=10,
         drain_timeout_secs=30,
         answer_max_bytes=67_108_864,
-        frame_max_bytes=16_777_216,
     )
 
 
@@ -257,7 +256,6 @@ RANGES = [
     Row("limits: {connect_timeout_secs: @}", ("0.1", "600"), ("0", "601")),
     Row("limits: {drain_timeout_secs: @}", ("0", "3600"), ("-1", "3601")),
     Row("limits: {answer_max_bytes: @}", ("1024",), ("1023",)),
-    Row("limits: {frame_max_bytes: @}", ("1024",), ("1023",)),
     Row("listen: @", ("'0.0.0.0:0'", "'[::1]:65535'", "'host.example:80'"), ("8080", "':80'", "'a:b'", "'h:65536'")),
     Row("listen: @", ("localhost:1",), ("'::1:80'", "'h/x:80'", "'u@h:80'", "'[h]:80'", "'h :80'", "host")),
 ]

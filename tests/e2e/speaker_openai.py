@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
-from .speakers import JSON, Attachment, Call, Counts, Ingress, Question, Reply, Turn, User, parsed
+from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Ingress, Question, Reply, Turn, User, parsed
 
 STOPS = {"stop": "end", "tool_calls": "tools", "length": "length", "content_filter": "refusal"}
 
@@ -19,7 +19,8 @@ class OpenaiSpeaker:
     ingress: ClassVar[Ingress] = "openai"
 
     def __init__(self, url: str, key: str, retries: int) -> None:
-        self.client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries)
+        http = DefaultAsyncHttpxClient(verify=NO_ROOTS)
+        self.client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries, http_client=http)
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply:
         parameters = _parameters(model, question)
@@ -35,9 +36,7 @@ class OpenaiSpeaker:
         async for chunk in stream:
             chunks.append(chunk)
             state.handle_chunk(chunk)
-        reply = _reply(state.get_final_completion(), (), stream.response.headers)
-        reply.raw = tuple(chunks)
-        return reply
+        return _reply(state.current_completion_snapshot, tuple(chunks), stream.response.headers)
 
 
 def _parameters(model: str, question: Question) -> JSON:

@@ -10,6 +10,7 @@ sent back with the next question. Every answer is validated against the SDK's ow
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol, TypeAlias
@@ -21,6 +22,9 @@ from .world import World
 
 JSON: TypeAlias = dict[str, Any]
 Ingress: TypeAlias = Literal["openai", "anthropic"]
+
+NO_ROOTS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Loading the usual roots takes longer than a whole test, and nothing here is reached by TLS."""
 
 FOREIGN_FIELDS = frozenset({"reasoning_content"})
 """What a whole industry sends although the SDK's types do not name it."""
@@ -97,8 +101,9 @@ class Reply(msgspec.Struct, kw_only=True):
 
     @property
     def dropped(self) -> set[str]:
-        """The paths that the receipt names as dropped."""
-        return set(filter(None, self.headers["x-busbar-dropped"].split(", ")))
+        """The paths of the question that the receipt names as dropped."""
+        paths = self.headers["x-busbar-dropped"].split(", ")
+        return {path for path in paths if path and not path.startswith("response.")}
 
 
 Turn: TypeAlias = str | User | Reply

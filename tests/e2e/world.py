@@ -45,7 +45,7 @@ class World:
         await self.providers.start()
         self.gateway = BusbarGateway(loads(self._text(), env=self._env))
         await self.gateway.start()
-        self.http = aiohttp.ClientSession(self.gateway.url)
+        self.http = aiohttp.ClientSession(self.gateway.url, connector=aiohttp.TCPConnector(force_close=True))
         return self
 
     async def __aexit__(

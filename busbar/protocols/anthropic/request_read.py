@@ -1,6 +1,10 @@
 """A caller's Messages request → IR. Facts: the API reference of `POST /v1/messages`.
 
-The form of the request remembers, as words, how things were spelled that the IR says only one way (`SPELLINGS`).
+The form of the request is a tuple of words: how things were spelled that the IR says only one way.
+
+    system:text     `system` was a string                system:empty    it was an empty list
+    tools:empty     `tools` was an empty list            stop:empty      `stop_sequences` was one
+    format:old      the schema stood in `output_format`, its name before `output_config.format`
 """
 
 from __future__ import annotations
@@ -22,9 +26,6 @@ from busbar.protocols.fields import (
 from busbar.protocols.ir import Message, OutputFormat, Part, Reasoning, Request
 from busbar.protocols.native import Native, native
 from busbar.protocols.protocol import Document, InvalidRequest
-
-SPELLINGS = ("system:text", "system:empty", "tools:empty", "stop:empty", "format:old")
-"""`format:old`: the schema stood in `output_format`, its name before `output_config.format`."""
 
 _ROLES = ("user", "assistant", "system")
 

@@ -133,4 +133,4 @@ def inspect_response(body: bytes) -> Inspection:
             return Inspection(error=signal_of(_decode(body)))
         return Inspection(usage=read_usage(seen.usage))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return Inspection()
+        return Inspection(readable=False)

@@ -15,8 +15,9 @@ from busbar.protocols.framing.tap import SseTap
 _decode = msgspec.json.Decoder().decode
 
 _CONTENT_EVENTS = frozenset({"content_block_start", "content_block_delta", "content_block_stop"})
-_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "text": "text", "thinking": "thinking"}
-"""Deltas and block starts that say something only when this field of theirs is not empty."""
+_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "text": "text"}
+"""Deltas and block starts that say something only when this field of theirs is not empty. (A thinking block says
+something by starting: its text may be withheld, and then nothing else comes for minutes.)"""
 _SILENT = frozenset({"signature_delta", "citations_delta"})
 
 

@@ -147,7 +147,7 @@ def _as_text(text: str, part: Document, path: str, receipt: Receipt) -> dict[str
 
 def _decoded(source: Base64Data, part: Document, path: str, receipt: Receipt) -> dict[str, Any] | None:
     try:
-        text = base64.b64decode(source.data).decode()
+        text = base64.b64decode(source.data, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         receipt.dropped(path, "not the text that its media type says")
         return None

@@ -216,11 +216,12 @@ def _within(value: float, key: str, low: float, high: float, receipt: Receipt) -
 
 
 def _write_stops(document: Document, stops: list[str], receipt: Receipt) -> None:
-    kept = [stop for stop in stops if stop]
-    for stop in stops[STOPS_MAX:]:
-        receipt.dropped(f"stop_sequences[{stops.index(stop)}]", f"at most {STOPS_MAX} here")
+    """The first four; an empty one stops nothing and is refused."""
+    kept = [(at, stop) for at, stop in enumerate(stops) if stop]
+    for at, _ in kept[STOPS_MAX:]:
+        receipt.dropped(f"stop_sequences[{at}]", f"at most {STOPS_MAX} here")
     if kept:
-        document["stop"] = kept[:STOPS_MAX]
+        document["stop"] = [stop for _, stop in kept[:STOPS_MAX]]
 
 
 def _write_tools(document: Document, request: Request, receipt: Receipt) -> None:

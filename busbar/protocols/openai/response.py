@@ -185,7 +185,7 @@ def inspect_response(body: bytes) -> Inspection:
     try:
         peek = _PEEK.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Inspection()
+        return Inspection(readable=False)
     return Inspection(
         usage=read_usage(peek.usage) if isinstance(peek.usage, dict) else None,
         error=error_in_answer(

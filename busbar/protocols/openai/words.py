@@ -32,5 +32,10 @@ def report_leftovers(node: Node, path: str, receipt: Receipt) -> None:
 
 def report_fields(fields: Mapping[str, Any], path: str, dialect: str, receipt: Receipt) -> None:
     for key, value in fields.items():
-        if key != "type" and value not in EMPTY:
+        if key != "type" and not _says_nothing(value):
             receipt.dropped(f"{path}.{key}" if path else key, f"only {dialect} knows it")
+
+
+def _says_nothing(value: Any) -> bool:
+    """Also an object whose members all say nothing, as Anthropic's `delta: {stop_details: null}`."""
+    return value in EMPTY or (isinstance(value, dict) and all(map(_says_nothing, value.values())))

@@ -1,0 +1,116 @@
+"""Every snippet in the documentation is run.
+
+Python blocks are run as scripts, each in a process of its own, against a gateway with embedded providers (the address
+in the text is replaced by the real one). YAML blocks are loaded as configurations. Shell lines that call `busbar` are
+parsed, and run where they need nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from _pytest.mark import ParameterSet
+
+from busbar.cli import main, parser
+from busbar.config import loads
+from busbar.demo.configuration import DEMO_KEY, demo_configuration
+from busbar.demo.providers import DemoProviders
+from busbar.gateway import BusbarGateway
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ADDRESS = "http://127.0.0.1:8080"
+KEYS = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "BUSBAR_CLIENT_TOKEN": "t"}
+
+
+def snippets(language: str) -> list[ParameterSet]:
+    found = []
+    for page in PAGES:
+        for number, (tag, text) in enumerate(re.findall(r"^```(\w+)\n(.*?)^```", page.read_text(), re.S | re.M)):
+            if tag == language:
+                found.append(pytest.param(text, id=f"{page.stem}-{number}"))
+    return found
+
+
+async def run_script(text: str) -> tuple[int | None, str]:
+    async with (
+        DemoProviders(keys=frozenset({DEMO_KEY})) as providers,
+        BusbarGateway(demo_configuration(providers.base_url, "127.0.0.1:0")) as gateway,
+    ):
+        script = text.replace(ADDRESS, gateway.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
+        return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize("text", snippets("python"))
+async def test_python_snippets_run(text: str) -> None:
+    code, output = await run_script(text)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize("text", snippets("yaml"))
+def test_yaml_snippets_are_configurations(text: str) -> None:
+    """Whole files are loaded; a piece (one section) only has to be YAML."""
+    document = yaml.safe_load(text)
+    if "models" in document and "providers" in document:
+        names = set(re.findall(r"\$\{(\w+)\}", text)) | set(re.findall(r"api_key_env: (\w+)", text))
+        loads(text, env={**KEYS, **dict.fromkeys(names, "value")})
+
+
+def busbar_lines() -> list[ParameterSet]:
+    found = []
+    for language in ("sh", "console"):
+        for parameter in snippets(language):
+            text = str(parameter.values[0]).replace("\\\n", " ").replace("|\n", "| ")
+            found.extend(
+                pytest.param(line.removeprefix("$ ").partition("  #")[0], id=line[:60])
+                for line in text.splitlines()
+                if re.match(r"(\$ )?(.*\| *)?(\.venv/bin/)?busbar ", line)
+            )
+    return found
+
+
+@pytest.mark.parametrize("line", busbar_lines())
+def test_busbar_command_lines_are_understood(line: str) -> None:
+    """Parsed as they stand; `translate` lines, which need nothing, are run through a shell."""
+    command = line.rpartition("|")[2].strip()
+    words = shlex.split(command.removeprefix(".venv/bin/"))[1:]
+    if "translate" in words and "echo" in line:
+        busbar = f"{sys.executable} -m busbar"
+        runnable = re.sub(r"(\.venv/bin/)?busbar ", f"{busbar} ", line)
+        done = subprocess.run(runnable, shell=True, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("{")
+    else:
+        assert callable(parser().parse_args(words).run)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_five_lines_of_the_readme_are_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
+    assert text is not None
+    file = tmp_path / "config.yaml"
+    file.write_text(text[1])
+    os.environ.update(dict.fromkeys(("ANTHROPIC_API_KEY", "OPENAI_API_KEY"), "k"))
+    try:
+        assert main(["check", "--config", str(file)]) == 0
+    finally:
+        for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY"):
+            del os.environ[name]
+    assert "2 providers, 2 models, 1 pools" in capsys.readouterr().out
