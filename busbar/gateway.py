@@ -13,6 +13,7 @@ from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
 from busbar.actors.member import MemberSpec
 from busbar.actors.messages import Directory, Drain, Resolve
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
+from busbar.actors.supervision import EscalatePolicy
 from busbar.actors.two_stage import BreakerSettings
 from busbar.config import Config, PoolConfig
 from busbar.http.auth import Doorkeeper
@@ -34,7 +35,12 @@ class BusbarGateway:
         """Raises `MalformedCredential` when a provider's key cannot be sent as the provider wants it."""
         self._config = config
         self._lanes = build_lanes(config)
-        self.system = ActorSystem(clock=LoopClock(), random=random.SystemRandom(), dispatcher=InlineDispatcher())
+        self.system = ActorSystem(
+            clock=LoopClock(),
+            random=random.SystemRandom(),
+            dispatcher=InlineDispatcher(),
+            policy=EscalatePolicy(),
+        )
         self._root: LoopRef | None = None
         self._front: Front | None = None
         self._upstream: AiohttpUpstream | None = None

@@ -3,7 +3,7 @@ each pool that lists it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import Struct
 
@@ -217,6 +217,9 @@ class Member(LoopActor):
                 self.stop()
             case Escalate():
                 raise PolicyFailed("escalate", outcome)
+            case nothing:
+                # A user's policy is not always type-checked.
+                assert_never(nothing)
 
     # --- what the pools are told
 

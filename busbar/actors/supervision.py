@@ -121,3 +121,11 @@ class RestartPolicy(SupervisionPolicy):
     def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
         del cell, outcome, now
         return Resume()
+
+
+class EscalatePolicy(RestartPolicy):
+    """Passes every crash on: for the root, whose refs the rest of the process holds. The system stops."""
+
+    def on_crash(self, child: ChildView, error: BaseException) -> Directive:
+        del child, error
+        return Escalate()

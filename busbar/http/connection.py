@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from aiohttp import web
-
-if TYPE_CHECKING:
-    from busbar.http.front import Front
 
 HEADER_FIELD_BYTES_MAX = 32 * 1024
 """Of one header field; agents send long ones."""
@@ -19,29 +16,40 @@ LINGERING_SECS = 1.0
 
 class Connection(web.RequestHandler):
     """Closes itself when a request's header is not complete in time: the clock runs from the connection's start, and
-    from the first byte after an answer. A body has its own clock (see `AiohttpExchange.body`)."""
+    from the first byte after an answer. A body has its own clock (see `AiohttpExchange.body`).
 
-    __slots__ = ("_front", "_guard", "_serving")
+    `has_room` says whether one more connection is within the bound; else it is closed as soon as it is made.
+    """
 
-    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("_guard", "_has_room", "_header_timeout_secs", "_serving")
+
+    def __init__(
+        self,
+        server: web.Server,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        header_timeout_secs: float,
+        has_room: Callable[[], bool],
+    ) -> None:
         super().__init__(
-            front,
+            server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # None is documented as: no access log
             lingering_time=LINGERING_SECS,
             max_line_size=HEADER_FIELD_BYTES_MAX,
             max_field_size=HEADER_FIELD_BYTES_MAX,
         )
-        self._front = front
+        self._header_timeout_secs = header_timeout_secs
+        self._has_room = has_room
         self._guard: asyncio.TimerHandle | None = None
         self._serving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._front.has_room:
+        if self._has_room():
+            self._watch()
+        else:
             self.force_close()
-            return
-        self._watch()
 
     def data_received(self, data: bytes) -> None:
         if self._guard is None and not self._serving:
@@ -62,7 +70,7 @@ class Connection(web.RequestHandler):
 
     def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        self._guard = loop.call_later(self._front.header_timeout_secs, self.force_close)
+        self._guard = loop.call_later(self._header_timeout_secs, self.force_close)
 
     def _unwatch(self) -> None:
         if self._guard is not None:

@@ -30,20 +30,17 @@ class Front(web.Server):
         self._listener: asyncio.Server | None = None
 
     @property
-    def header_timeout_secs(self) -> float:
-        return self._limits.header_timeout_secs
-
-    @property
-    def has_room(self) -> bool:
-        return len(self._connections) <= self._limits.connections_max
-
-    @property
     def inflight(self) -> int:
         """Requests being answered."""
         return self._inflight
 
     def __call__(self) -> Connection:
-        return Connection(self, asyncio.get_running_loop())
+        return Connection(
+            self,
+            asyncio.get_running_loop(),
+            header_timeout_secs=self._limits.header_timeout_secs,
+            has_room=self._has_room,
+        )
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Gives the address that it got (`port` 0: any). Raises OSError."""
@@ -63,6 +60,9 @@ class Front(web.Server):
         except TimeoutError:
             pass
         await self.shutdown(GRACE_SECS)
+
+    def _has_room(self) -> bool:
+        return len(self._connections) <= self._limits.connections_max
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
-from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Ingress, Question, Reply, Turn, User, parsed
+from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Ingress, Question, Reply, Turn, User
 
 STOPS = {"stop": "end", "tool_calls": "tools", "length": "length", "content_filter": "refusal"}
 
@@ -103,10 +104,10 @@ def _reply(completion: ChatCompletion, raw: tuple[Any, ...], headers: Any) -> Re
     return Reply(
         text=message.content or "",
         thinking=getattr(message, "reasoning_content", None) or "",
-        calls=tuple(Call(call.function.name, parsed(call.function.arguments), call.id) for call in calls),
+        calls=tuple(Call(call.function.name, json.loads(call.function.arguments), call.id) for call in calls),
         stop=STOPS[choice.finish_reason],
         refusal=message.refusal or "",
-        usage=completion.usage and _counts(completion.usage),
+        usage=None if completion.usage is None else _counts(completion.usage),
         id=completion.id,
         model=completion.model,
         turn={key: value for key, value in turn.items() if key not in ("parsed", "annotations")},

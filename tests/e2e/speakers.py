@@ -1,7 +1,4 @@
-"""The official SDKs behind one face, so that one table of cases runs over both.
-
-async with speak("anthropic", world) as speaker:
-    reply = await speaker.ask("gpt", Question(turns=("Hello",)), streamed=True)
+"""The face that both official SDKs are put behind, so that one table of cases runs over both.
 
 A `Question` and a `Reply` belong to no dialect; `reply.turn` is the SDK's own form of the assistant's turn, to be
 sent back with the next question. Every answer is validated against the SDK's own types (`native_faults`).
@@ -9,16 +6,12 @@ sent back with the next question. Every answer is validated against the SDK's ow
 
 from __future__ import annotations
 
-import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, ValidationError
-
-from .world import World
 
 JSON: TypeAlias = dict[str, Any]
 Ingress: TypeAlias = Literal["openai", "anthropic"]
@@ -133,23 +126,6 @@ class Speaker(Protocol):
     client: Any
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply: ...
-
-
-@asynccontextmanager
-async def speak(ingress: Ingress, world: World, *, retries: int = 0, key: str = "unused") -> AsyncIterator[Speaker]:
-    """A speaker whose client is closed at the end. `retries` are the SDK's own."""
-    from .speaker_anthropic import AnthropicSpeaker
-    from .speaker_openai import OpenaiSpeaker
-
-    speaker: Speaker = {"openai": OpenaiSpeaker, "anthropic": AnthropicSpeaker}[ingress](
-        world.gateway.url, key, retries
-    )
-    async with speaker.client:
-        yield speaker
-
-
-def parsed(arguments: str) -> Any:
-    return json.loads(arguments)
 
 
 def native_faults(reply: Reply) -> list[str]:

@@ -6,8 +6,8 @@ import anthropic
 import openai
 import pytest
 
-from .speakers import Ingress, speak
-from .test_sdks import INGRESS, WAYS, Way, every_way, hello
+from .speakers import Ingress
+from .ways import INGRESS, WAYS, Way, every_way, hello, speak
 from .world import World
 
 PLACES = {"claude": "anthropic:demo", "gpt": "openai:demo"}

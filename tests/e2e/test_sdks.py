@@ -7,35 +7,17 @@ case says for which egress what holds. On the way every answer is held against t
 from __future__ import annotations
 
 import base64
-import itertools
-from typing import Any
 
 import msgspec
 import pytest
 
-from .speakers import (
-    JSON,
-    Attachment,
-    Call,
-    Counts,
-    Ingress,
-    Question,
-    Reply,
-    Result,
-    Tool,
-    User,
-    native_faults,
-    speak,
-)
+from .speakers import Attachment, Call, Counts, Question, Reply, Result, Tool, User
+from .ways import BOTH, CALLS, CLOCK, EGRESS, WEATHER, Way, ask, every_way, hello, nameless, received
 from .world import World
 
-EGRESS = {"claude": "anthropic:demo-claude", "gpt": "openai:demo-gpt"}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 PDF = base64.b64encode(b"%PDF-1.4 a very short paper").decode()
 REFUSAL = "I'm sorry, but I can't assist with that."
-
-WEATHER = Tool("get_weather", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
-CLOCK = Tool("get_time", {"type": "object", "properties": {}})
 QUERY = '{"city": "Paris", "deep": {"quote": "\\""}}'
 SEARCH = Tool(
     "search",
@@ -47,54 +29,6 @@ PERSON = {
     "required": ["name", "age"],
     "additionalProperties": False,
 }
-BOTH = Question(turns=("What is the weather in Paris and Rome?",), tools=(WEATHER, CLOCK))
-CALLS = (Call("get_weather", {"city": "Paris"}), Call("get_weather", {"city": "Rome"}))
-
-
-class Way(msgspec.Struct, frozen=True):
-    """From which SDK to which kind of provider, and how the answer comes."""
-
-    ingress: Ingress
-    egress: str
-    streamed: bool
-
-    @property
-    def crosses(self) -> bool:
-        return (self.ingress, self.egress) not in (("anthropic", "claude"), ("openai", "gpt"))
-
-    def __str__(self) -> str:
-        return f"{self.ingress}-{self.egress}-{'streamed' if self.streamed else 'whole'}"
-
-    def world(self, upstream: str = "", config: str = "") -> World:
-        """`upstream` is added to the upstream models' names, where it chooses what the providers do."""
-        return World({name: place + upstream for name, place in EGRESS.items()}, config)
-
-
-WAYS = [Way(*way) for way in itertools.product(("openai", "anthropic"), EGRESS, (False, True))]
-every_way = pytest.mark.parametrize("way", WAYS, ids=str)
-INGRESS: tuple[Ingress, ...] = ("openai", "anthropic")
-
-
-async def ask(world: World, way: Way, question: Question) -> Reply:
-    """One question on its way. The answer is sound in the eyes of the SDK, and bears native ids."""
-    async with speak(way.ingress, world) as speaker:
-        reply = await speaker.ask(way.egress, question, streamed=way.streamed)
-    assert native_faults(reply) == []
-    assert reply.id.startswith({"openai": "chatcmpl-", "anthropic": "msg_"}[way.ingress])
-    assert all(call.id.startswith({"openai": "call_", "anthropic": "toolu_"}[way.ingress]) for call in reply.calls)
-    return reply
-
-
-def received(world: World) -> JSON:
-    """The last body that a provider got."""
-    body = world.providers.requests[-1].body
-    assert body is not None
-    return body
-
-
-def nameless(calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """Calls without their ids."""
-    return tuple(Call(call.name, call.arguments) for call in calls)
 
 
 # --- one question, one answer ----------------------------------------------------------------------------------
@@ -109,10 +43,6 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     calls: tuple[Call, ...] = ()
     stop: str = "end"
-
-
-def hello(text: str = "Hello", **more: Any) -> Question:
-    return Question(turns=(text,), **more)
 
 
 def shown(*attachments: Attachment) -> Question:
@@ -408,59 +338,3 @@ async def test_developer_messages_instruct_any_provider(egress: str, streamed: b
     async with World(EGRESS) as world:
         reply = await ask(world, Way("openai", egress, streamed), question)
         assert reply.text == "[system: Be brief.\nBe kind.] You said: Hello"
-
-
-async def test_receipts_are_for_callers_who_ask() -> None:
-    body = {"model": "claude", "messages": [{"role": "user", "content": "Hello"}], "seed": 7}
-    async with World(EGRESS) as world:
-        plain = await world.post("/v1/chat/completions", body)
-        asked = await world.post("/v1/chat/completions", body, {"x-busbar-receipt": "1"})
-        assert "x-busbar-dropped" not in plain.headers
-        assert "seed" in asked.headers["x-busbar-dropped"].split(", ")
-
-
-# --- the envelope ----------------------------------------------------------------------------------------------
-
-
-@every_way
-async def test_object_created_and_model_are_native(way: Way) -> None:
-    async with way.world() as world:
-        reply = await ask(world, way, hello())
-    documents = [model.to_dict(mode="json") for model in reply.raw]  # type: ignore[attr-defined]
-    assert reply.model == EGRESS[way.egress].partition(":")[2]
-    if way.ingress == "openai":
-        kind = "chat.completion.chunk" if way.streamed else "chat.completion"
-        assert {(document["object"], document["id"]) for document in documents} == {(kind, reply.id)}
-        assert all(document["created"] > 1_700_000_000 for document in documents)
-    else:
-        message = documents[0]["message"] if way.streamed else documents[0]
-        assert (message["type"], message["role"], message["id"]) == ("message", "assistant", reply.id)
-    assert reply.headers[{"openai": "x-request-id", "anthropic": "request-id"}[way.ingress]]
-
-
-@pytest.mark.parametrize("ingress", INGRESS)
-async def test_models_are_listed_for_either_sdk(ingress: Ingress) -> None:
-    pool = "pools: {smart: {members: [{target: claude}, {target: gpt}]}}"
-    async with World(EGRESS, pool) as world, speak(ingress, world) as speaker:
-        page = await speaker.client.models.list()
-        assert {model.id for model in page.data} == {"smart", "claude", "gpt"}
-
-
-@pytest.mark.parametrize("place", ["claude", "gpt", "smart", "demo-openai/gpt"])
-async def test_the_anthropic_sdk_may_name_its_target_in_the_base_url(place: str) -> None:
-    pool = "pools: {smart: {members: [{target: claude}, {target: gpt}]}}"
-    async with World(EGRESS, pool) as world, speak("anthropic", world) as speaker:
-        client = speaker.client.with_options(base_url=f"{world.gateway.url}/{place}")
-        message = await client.messages.create(
-            model="whatever", max_tokens=50, messages=[{"role": "user", "content": "Hello"}]
-        )
-        assert message.content[0].text == "You said: Hello"
-
-
-async def test_the_openai_sdk_works_without_v1_in_its_base_url() -> None:
-    async with World(EGRESS) as world, speak("openai", world) as speaker:
-        client = speaker.client.with_options(base_url=world.gateway.url)
-        completion = await client.chat.completions.create(
-            model="claude", messages=[{"role": "user", "content": "Hello"}]
-        )
-        assert completion.choices[0].message.content == "You said: Hello"

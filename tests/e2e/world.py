@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import yaml
 
 from busbar.config import loads
 from busbar.demo.providers import DemoProviders
@@ -19,26 +20,31 @@ from busbar.gateway import BusbarGateway
 
 KEY = "provider-key"
 
-MODELS = """
-providers:
-  demo-anthropic: {protocol: anthropic, base_url: "BASE", auth: x-api-key, api_key_env: PROVIDER_KEY}
-  demo-openai: {protocol: openai, base_url: "BASE", auth: bearer, api_key_env: PROVIDER_KEY}
-"""
+PROVIDERS = {
+    "demo-anthropic": {"protocol": "anthropic", "auth": "x-api-key", "api_key_env": "PROVIDER_KEY"},
+    "demo-openai": {"protocol": "openai", "auth": "bearer", "api_key_env": "PROVIDER_KEY"},
+}
 
 
 class World:
     """`models`: name → "dialect:upstream model" (the upstream's name decides what the embedded provider does).
-    `config` is added to the configuration as it stands."""
+    `config` is added to the configuration as it stands. `provider_keys` and `model_keys`: more keys of single
+    providers and models, as flow YAML without its braces; they win over the world's own, and null takes one away.
+    """
 
     def __init__(
         self,
         models: Mapping[str, str] | None = None,
         config: str = "",
         env: Mapping[str, str] | None = None,
+        provider_keys: Mapping[str, str] | None = None,
+        model_keys: Mapping[str, str] | None = None,
     ) -> None:
         self._models = models if models is not None else {"claude": "anthropic:demo", "gpt": "openai:demo"}
         self._config = config
         self._env = {"PROVIDER_KEY": KEY, **(env or {})}
+        self._provider_keys = provider_keys or {}
+        self._model_keys = model_keys or {}
         self.providers = DemoProviders(host="127.0.0.1", port=0, keys=frozenset({KEY}))
 
     async def __aenter__(self) -> World:
@@ -73,11 +79,31 @@ class World:
         return found
 
     def _text(self) -> str:
-        lines = [f'listen: "127.0.0.1:0"\n{MODELS.replace("BASE", self.providers.base_url)}', "models:"]
+        providers = {
+            name: _without_nulls(
+                {**own, "base_url": self.providers.base_url, **_flow(self._provider_keys.get(name, ""))}
+            )
+            for name, own in PROVIDERS.items()
+        }
+        models = {}
         for name, place in self._models.items():
             dialect, _, upstream = place.partition(":")
-            lines.append(f'  {name}: {{provider: demo-{dialect}, upstream_model: "{upstream}"}}')
-        return "\n".join([*lines, self._config])
+            models[name] = {
+                "provider": f"demo-{dialect}",
+                "upstream_model": upstream,
+                **_flow(self._model_keys.get(name, "")),
+            }
+        ours = {"listen": "127.0.0.1:0", "providers": providers, "models": models}
+        return f"{yaml.safe_dump(ours, sort_keys=False)}\n{self._config}"
+
+
+def _flow(keys: str) -> dict[str, Any]:
+    flow: dict[str, Any] = yaml.safe_load(f"{{{keys}}}")
+    return flow
+
+
+def _without_nulls(keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if value is not None}
 
 
 class Answer:

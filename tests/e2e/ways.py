@@ -1,0 +1,86 @@
+"""The ways through the gateway: from which SDK to which kind of provider, whole or streamed; and what is asked on them.
+
+async with Way("anthropic", "gpt", streamed=True).world() as world:
+    reply = await ask(world, way, hello())
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from .speaker_anthropic import AnthropicSpeaker
+from .speaker_openai import OpenaiSpeaker
+from .speakers import JSON, Call, Ingress, Question, Reply, Speaker, Tool, native_faults
+from .world import World
+
+EGRESS = {"claude": "anthropic:demo-claude", "gpt": "openai:demo-gpt"}
+
+WEATHER = Tool("get_weather", {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+CLOCK = Tool("get_time", {"type": "object", "properties": {}})
+BOTH = Question(turns=("What is the weather in Paris and Rome?",), tools=(WEATHER, CLOCK))
+CALLS = (Call("get_weather", {"city": "Paris"}), Call("get_weather", {"city": "Rome"}))
+
+
+class Way(msgspec.Struct, frozen=True):
+    """From which SDK to which kind of provider, and how the answer comes."""
+
+    ingress: Ingress
+    egress: str
+    streamed: bool
+
+    @property
+    def crosses(self) -> bool:
+        return (self.ingress, self.egress) not in (("anthropic", "claude"), ("openai", "gpt"))
+
+    def __str__(self) -> str:
+        return f"{self.ingress}-{self.egress}-{'streamed' if self.streamed else 'whole'}"
+
+    def world(self, upstream: str = "", config: str = "") -> World:
+        """`upstream` is added to the upstream models' names, where it chooses what the providers do."""
+        return World({name: place + upstream for name, place in EGRESS.items()}, config)
+
+
+WAYS = [Way(*way) for way in itertools.product(("openai", "anthropic"), EGRESS, (False, True))]
+every_way = pytest.mark.parametrize("way", WAYS, ids=str)
+INGRESS: tuple[Ingress, ...] = ("openai", "anthropic")
+
+
+def hello(text: str = "Hello", **more: Any) -> Question:
+    return Question(turns=(text,), **more)
+
+
+@asynccontextmanager
+async def speak(ingress: Ingress, world: World, *, retries: int = 0, key: str = "unused") -> AsyncIterator[Speaker]:
+    """A speaker whose client is closed at the end. `retries` are the SDK's own."""
+    kind = OpenaiSpeaker if ingress == "openai" else AnthropicSpeaker
+    speaker: Speaker = kind(world.gateway.url, key, retries)
+    async with speaker.client:
+        yield speaker
+
+
+async def ask(world: World, way: Way, question: Question) -> Reply:
+    """One question on its way. The answer is sound in the eyes of the SDK, and bears native ids."""
+    async with speak(way.ingress, world) as speaker:
+        reply = await speaker.ask(way.egress, question, streamed=way.streamed)
+    assert native_faults(reply) == []
+    assert reply.id.startswith({"openai": "chatcmpl-", "anthropic": "msg_"}[way.ingress])
+    assert all(call.id.startswith({"openai": "call_", "anthropic": "toolu_"}[way.ingress]) for call in reply.calls)
+    return reply
+
+
+def received(world: World) -> JSON:
+    """The last body that a provider got."""
+    body = world.providers.requests[-1].body
+    assert body is not None
+    return body
+
+
+def nameless(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """Calls without their ids."""
+    return tuple(Call(call.name, call.arguments) for call in calls)
