@@ -101,7 +101,10 @@ class Pool(LoopActor):
             "weights": {member.model: member.weight for member in self._spec.members},
             "currents": dict(self._currents),
             "picks": dict(self._picks),
-            "usable": [model for model, member in self._members.items() if self._refusal(member, now) is None],
+            "availability": {
+                model: "available" if (refusal := self._refusal(member, now)) is None else refusal.value
+                for model, member in self._members.items()
+            },
         }
 
     def _join(self, model: str) -> None:

@@ -59,8 +59,7 @@ class Control:
         gateway = await self._gateway.ask(Snapshot())
         if gateway["draining"]:
             return web.Response(status=503, text="draining\n")
-        members = [await ref.ask(Snapshot()) for ref in self._directory.members.values()]
-        if any(member["usable"] for member in members):
+        if any(member["usable"] for member in await self._members()):
             return web.Response(text="ok\n")
         return web.Response(status=503, text="no member is usable\n")
 
@@ -87,10 +86,17 @@ class Control:
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "gateway": await self._gateway.ask(Snapshot()),
             "pools": {name: await ref.ask(Snapshot()) for name, ref in directory.pools.items()},
-            "members": [await ref.ask(Snapshot()) for ref in directory.members.values()],
+            "members": await self._members(),
             "actors": [msgspec.to_builtins(actor) for actor in self._system.snapshot()],
             "metrics": await directory.metrics.ask(Snapshot()),
         }
+
+    async def _members(self) -> list[dict[str, Any]]:
+        """Each member's own words; of one that is no more, that it is."""
+        return [
+            await ref.ask(Snapshot()) if ref.is_alive() else {"model": name, "usable": False, "availability": "dead"}
+            for name, ref in self._directory.members.items()
+        ]
 
     async def models(self, request: web.BaseRequest) -> web.Response:
         """Pools and models, in the shape of the dialect that the headers show."""

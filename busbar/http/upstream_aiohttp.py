@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import aiohttp
 
@@ -14,6 +15,9 @@ SILENCE_SECS_MAX = 600.0
 """A provider that sends nothing for so long is given up, whatever else is configured."""
 
 KEEPALIVE_SECS = 30.0
+
+STALE_TRIES = 3
+"""How often a request is sent at most, when it meets connections that the provider has just closed."""
 
 
 class AiohttpUpstream:
@@ -28,22 +32,34 @@ class AiohttpUpstream:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             trust_env=True,
+            trace_configs=[_reuse_noted()],
             # Ours or the caller's allowed headers only; aiohttp would add its own.
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
         )
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
-        try:
-            response = await self._session.request(
-                request.method,
-                request.url,
-                data=request.body,
-                headers=request.headers,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(error) from None
-        return AiohttpAnswer(response)
+        for more in reversed(range(STALE_TRIES)):
+            noted = SimpleNamespace(reused=False)
+            try:
+                return AiohttpAnswer(await self._request(request, noted))
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError) as error:
+                # The provider closed an idle connection just as it was used again. Not one byte of an answer came,
+                # so the request is sent once more (RFC 9112 §9.3.1); a new connection is never given a second try.
+                if not (noted.reused and more):
+                    raise _broken(error) from None
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _broken(error) from None
+        raise AssertionError("the last try answers or raises")
+
+    async def _request(self, request: UpstreamRequest, noted: SimpleNamespace) -> aiohttp.ClientResponse:
+        return await self._session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            allow_redirects=False,
+            trace_request_ctx=noted,
+        )
 
     async def close(self) -> None:
         await self._session.close()
@@ -103,3 +119,14 @@ def _broken(error: Exception) -> UpstreamBroken:
     timed_out = isinstance(error, TimeoutError | asyncio.TimeoutError)
     kind = FailureClass.TIMEOUT if timed_out else FailureClass.NETWORK
     return UpstreamBroken(kind, type(error).__name__)
+
+
+def _reuse_noted() -> aiohttp.TraceConfig:
+    """Notes on a request's context whether it went over a connection that had served another before."""
+
+    async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        context.trace_request_ctx.reused = True
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    return config

@@ -71,7 +71,7 @@ def test_snapshot_shows_weights_credits_and_picks_and_takes_nothing(world: World
         "weights": {"a": 5, "b": 1, "c": 0},
         "currents": {"a": -2, "b": 2},
         "picks": {"a": 2, "b": 0, "c": 0},
-        "usable": ["a", "b"],
+        "availability": {"a": "available", "b": "available", "c": "draining"},
     }
     assert shown == shown[:1] * 1000
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from anthropic.types import Message, Usage
 
-from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Ingress, Question, Reply, Result, Turn, User
+from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Question, Reply, Result, Turn, User
 
 STOPS = {
     "end_turn": "end",
@@ -21,11 +21,9 @@ AS_SENT = frozenset({"message_start", "content_block_start", "content_block_delt
 
 
 class AnthropicSpeaker:
-    ingress: ClassVar[Ingress] = "anthropic"
-
     def __init__(self, url: str, key: str, retries: int) -> None:
         http = DefaultAsyncHttpxClient(verify=NO_ROOTS)
-        self.client = AsyncAnthropic(base_url=url, api_key=key, max_retries=retries, http_client=http)
+        self.client: Any = AsyncAnthropic(base_url=url, api_key=key, max_retries=retries, http_client=http)
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply:
         parameters = _parameters(model, question)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
-from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Ingress, Question, Reply, Turn, User
+from .speakers import JSON, NO_ROOTS, Attachment, Call, Counts, Question, Reply, Turn, User
 
 STOPS = {"stop": "end", "tool_calls": "tools", "length": "length", "content_filter": "refusal"}
 
 
 class OpenaiSpeaker:
-    ingress: ClassVar[Ingress] = "openai"
-
     def __init__(self, url: str, key: str, retries: int) -> None:
         http = DefaultAsyncHttpxClient(verify=NO_ROOTS)
-        self.client = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries, http_client=http)
+        self.client: Any = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries, http_client=http)
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply:
         parameters = _parameters(model, question)

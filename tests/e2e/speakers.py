@@ -122,7 +122,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speaker(Protocol):
-    ingress: Ingress
     client: Any
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply: ...

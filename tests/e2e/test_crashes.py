@@ -56,3 +56,21 @@ async def _terminated(world: World) -> BaseException | None:
     except RuntimeError as error:
         return error
     return None
+
+
+async def test_a_member_that_was_stopped_is_shown_as_dead_and_never_asked() -> None:
+    config = "pools: {pool: {members: [{target: gpt, weight: 9}, {target: claude}, {target: idle, weight: 0}]}}"
+    models = {"gpt": "openai:demo", "claude": "anthropic:demo", "idle": "openai:demo"}
+    async with World(models, config) as world:
+        root = next(ref for ref in world.gateway.system.children() if ref.name == "gateway")
+        directory = await root.ask(Resolve())
+        await directory.members["gpt"].stop()
+        for _ in range(3):
+            assert (await world.post(PATHS["openai"], ask("openai", "pool"))).status == 200
+        refused = await world.post(PATHS["openai"], ask("openai", "gpt"))
+        stats = await world.stats()
+        assert (refused.status, refused.headers["retry-after"]) == (503, "60")
+        assert await world.member("gpt") == {"model": "gpt", "usable": False, "availability": "dead"}
+        assert stats["pools"]["pool"]["availability"] == {"gpt": "dead", "claude": "available", "idle": "draining"}
+        async with world.http.get("/healthz") as response:
+            assert response.status == 200

@@ -1,6 +1,7 @@
-"""The ways through the gateway: from which SDK to which kind of provider, whole or streamed; and what is asked on them.
+"""The ways through the gateway: from which SDK to which kind of provider, whole or streamed; and what is asked.
 
-async with Way("anthropic", "gpt", streamed=True).world() as world:
+way = Way("anthropic", "gpt", streamed=True)
+async with way.world() as world:
     reply = await ask(world, way, hello())
 """
 
@@ -46,9 +47,9 @@ class Way(msgspec.Struct, frozen=True):
         return World({name: place + upstream for name, place in EGRESS.items()}, config)
 
 
-WAYS = [Way(*way) for way in itertools.product(("openai", "anthropic"), EGRESS, (False, True))]
-every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 INGRESS: tuple[Ingress, ...] = ("openai", "anthropic")
+WAYS = [Way(*way) for way in itertools.product(INGRESS, EGRESS, (False, True))]
+every_way = pytest.mark.parametrize("way", WAYS, ids=str)
 
 
 def hello(text: str = "Hello", **more: Any) -> Question:
