@@ -1,4 +1,5 @@
-"""`make bench`. Exit codes: 0 measured · 1 a process failed, or an answer was wrong · 2 wrong usage, or no nginx."""
+"""`make bench`. Exit codes: 0 measured · 1 a process failed, or an answer was wrong · 2 wrong usage, or no nginx ·
+130 interrupted."""
 
 from __future__ import annotations
 
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NotStarted, Died, NoProfiler) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     machine = describe(nginx)
     print(report(rows, plan, machine, cores))
     if options.json is not None:
@@ -78,7 +81,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         if options.profile
         else tuple(name for name in contenders if not (options.without_nginx and name == "nginx")),
         rounds=options.rounds or (1 if options.quick else 5),
-        seconds=options.seconds or (0.6 if options.quick else 1.5),
+        seconds=options.seconds or (0.4 if options.quick else 1.5),
         warm_secs=0.1 if options.quick else 0.5,
         seed=random.randrange(1 << 32) if options.seed is None else options.seed,
     )

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -64,7 +65,7 @@ class Contender:
             self.process.wait()
 
 
-class Gateway(Contender):
+class Gateway(Contender, ABC):
     """A contender that is a program of its own."""
 
     key = CLIENT_TOKEN
@@ -77,11 +78,13 @@ class Gateway(Contender):
         self._core = core
         self._log = self._folder / "log.txt"
 
+    @abstractmethod
     def command(self, folder: Path) -> list[str]:
-        raise AssertionError("each gateway has its command")
+        """How it is started; its configuration is the file `config` in `folder`."""
 
+    @abstractmethod
     def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
-        raise AssertionError("each gateway has its configuration")
+        """What stands in that file."""
 
     def start(self, scenarios: Sequence[Scenario]) -> None:
         """Returns when it answers. Raises `NotStarted`."""

@@ -18,7 +18,7 @@ from msgspec import Struct
 from bench import processes
 from bench.contenders import GATEWAYS, ROOT, Contender, Gateway
 from bench.figures import Row
-from bench.load import GRACE_SECS, Job, Result
+from bench.load import Job, Result
 from bench.machine import Cores
 from bench.scenarios import PATHS, WORD, Scenario, baseline
 
@@ -73,14 +73,8 @@ class Companion:
         return line
 
     def stop(self) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(GRACE_SECS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.terminate()
+        self._process.communicate()
 
 
 class Bench:

@@ -77,7 +77,6 @@ class BusbarGateway:
             directory=directory,
             destinations=destinations,
             doorkeeper=doorkeeper,
-            protocols=PROTOCOLS,
             open_telemetry_routes=config.auth.open_telemetry_routes,
         )
         dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), control.pages, limits)

@@ -11,8 +11,11 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -40,23 +43,38 @@ def snippets(language: str) -> list[ParameterSet]:
     return found
 
 
-async def run_script(text: str) -> tuple[int | None, str]:
+@asynccontextmanager
+async def demo() -> AsyncIterator[BusbarGateway]:
     async with (
         DemoProviders(keys=frozenset({DEMO_KEY})) as providers,
         BusbarGateway(demo_configuration(providers.base_url, "127.0.0.1:0")) as gateway,
     ):
-        script = text.replace(ADDRESS, gateway.url)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
-        )
-        output, _ = await asyncio.wait_for(process.communicate(), 60)
-        return process.returncode, output.decode()
+        yield gateway
+
+
+async def run(*command: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, output.decode()
 
 
 @pytest.mark.parametrize("text", snippets("python"))
 async def test_python_snippets_run(text: str) -> None:
-    code, output = await run_script(text)
-    assert code == 0, output
+    async with demo() as gateway:
+        code, output = await run(sys.executable, "-c", text.replace(ADDRESS, gateway.url))
+        assert code == 0, output
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.parametrize("text", [each for each in snippets("sh") if "curl" in str(each.values[0])])
+async def test_curl_snippets_are_answered(text: str) -> None:
+    async with demo() as gateway:
+        script = re.sub(r"\bcurl\b", "curl --fail", text.replace(ADDRESS, gateway.url))
+        code, output = await run("bash", "-ec", script)
+        assert code == 0, output
+        assert output.strip()
 
 
 @pytest.mark.parametrize("text", snippets("yaml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Mapping as Table
 from typing import TypeVar, cast
@@ -27,6 +28,7 @@ class _Invalid(enum.Enum):
 
 
 _INVALID = _Invalid.INVALID
+_type_info = functools.cache(inspect.type_info)
 
 
 class Reader:
@@ -43,7 +45,7 @@ class Reader:
 
     def read(self, node: Mapping, kind: type[S]) -> S | None:
         """`node` as a `kind`, or None when a required part of it is missing or wrong."""
-        value = self._value(node, inspect.type_info(kind))
+        value = self._value(node, _type_info(kind))
         return None if value is _INVALID else cast(S, value)
 
     def _value(self, node: Node, info: inspect.Type, expected: str | None = None) -> object:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from busbar.actors.runtime import Clock
 from busbar.config.schema import LimitsConfig
 from busbar.http.auth import Caller
-from busbar.http.headers import forwarded, relayed
+from busbar.http.headers import forwarded, media_type, relayed
 from busbar.http.lanes import Lane
 from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
 from busbar.http.stream_relay import InBandError, StreamRelay
@@ -24,7 +24,13 @@ from busbar.protocols.failures import Failure, FailureClass, FailureSignal, clas
 from busbar.protocols.framing import FrameTooLarge
 from busbar.protocols.protocol import Hop, Protocol
 from busbar.protocols.receipt import Receipt
-from busbar.protocols.translate import StreamTranslator, Unreadable, translate_request, translate_response
+from busbar.protocols.translate import (
+    StreamTranslator,
+    Unreadable,
+    own_request,
+    translate_request,
+    translate_response,
+)
 from busbar.protocols.usage import Usage
 
 LINGER_SECS = 1.0
@@ -112,7 +118,7 @@ class Attempt:
     def _request_body(self) -> bytes:
         call, lane = self._call, self._lane
         if self._same:
-            return call.body.for_model(lane.upstream_model)
+            return own_request(call.ingress, call.body, lane.upstream_model, self._receipt)
         translated = translate_request(call.ingress, lane.protocol, call.body.document(), self._hop())
         self._receipt = translated.receipt
         self._stream_usage = translated.stream_usage
@@ -193,7 +199,7 @@ class Attempt:
 
     async def _streamed(self, answer: UpstreamAnswer) -> Failed | None:
         call, lane = self._call, self._lane
-        if not answer.headers.get("content-type", "").startswith(lane.protocol.stream_content_type):
+        if media_type(answer.headers.get("content-type", "")) != media_type(lane.protocol.stream_content_type):
             return await self._not_a_stream(answer)
         pipe = (
             lane.protocol.stream_tap()

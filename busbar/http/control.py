@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,8 @@ from busbar.http.auth import Doorkeeper, Refused
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Controls
 from busbar.protocols.errors import ErrorKind, ErrorReport
-from busbar.protocols.protocol import Hop, Protocol
+from busbar.protocols.protocol import Hop
+from busbar.protocols.registry import by_headers
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,7 +33,6 @@ class Control:
         directory: Directory,
         destinations: Destinations,
         doorkeeper: Doorkeeper,
-        protocols: Mapping[str, Protocol],
         open_telemetry_routes: bool,
     ) -> None:
         self._system = system
@@ -40,7 +40,6 @@ class Control:
         self._directory = directory
         self._destinations = destinations
         self._doorkeeper = doorkeeper
-        self._protocols = protocols
         self._open = open_telemetry_routes
         self._started_at = time.monotonic()
 
@@ -100,7 +99,7 @@ class Control:
 
     async def models(self, request: web.BaseRequest) -> web.Response:
         """Pools and models, in the shape of the dialect that the headers show."""
-        dialect = self._dialect_of(request.headers)
+        dialect = by_headers(request.headers)
         hop = Hop(now=int(time.time()))
         try:
             self._doorkeeper.admit(request.headers, request.query)
@@ -110,13 +109,6 @@ class Control:
             return web.Response(status=error.status, headers=error.headers, body=error.body)
         names: Sequence[str] = self._destinations.names
         return _json(dialect.write_models(names, hop))
-
-    def _dialect_of(self, headers: Mapping[str, str]) -> Protocol:
-        """On a path that several dialects share, a header that only one of them sends decides."""
-        for protocol in self._protocols.values():
-            if protocol.telltale_header is not None and protocol.telltale_header in headers:
-                return protocol
-        return self._protocols["openai"]
 
 
 def _json(value: Any, *, status: int = 200) -> web.Response:

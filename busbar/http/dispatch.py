@@ -18,6 +18,8 @@ from busbar.http.ports import CallerGone
 from busbar.http.relay import Relay
 from busbar.http.routes import Routes, Target
 from busbar.protocols.errors import ErrorKind, ErrorReport
+from busbar.protocols.protocol import Hop
+from busbar.protocols.registry import by_headers
 
 logger = logging.getLogger("busbar.http")
 
@@ -41,7 +43,7 @@ class Dispatch:
             return await control(request)
         target = self._routes.match(path)
         if target is None or request.method != "POST":
-            return self._unrouted(request.method, path, target)
+            return self._unrouted(request, path, target)
         exchange = AiohttpExchange(
             request,
             body_max_bytes=self._limits.body_max_bytes,
@@ -64,15 +66,16 @@ class Dispatch:
         report = ErrorReport(kind=ErrorKind.UPSTREAM, status=500, message="An internal error occurred.")
         await self._relay.refuse(exchange, target.ingress, report)
 
-    def _unrouted(self, method: str, path: str, target: Target | None) -> web.StreamResponse:
+    def _unrouted(self, request: web.BaseRequest, path: str, target: Target | None) -> web.StreamResponse:
+        """No such path, or not by this method: told in the dialect that the path or the headers show."""
         allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if known == path]
         if allowed:
-            headers = {"allow": ", ".join(allowed)}
-            return _problem(405, f"{method} is not allowed here.", headers)
-        return _problem(404, "There is nothing at this path.", {})
-
-
-def _problem(status: int, message: str, headers: Mapping[str, str]) -> web.Response:
-    """An error where no dialect is known: in the envelope that most clients can read."""
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
-    return web.json_response(body, status=status, headers=headers)
+            report = ErrorReport(
+                kind=ErrorKind.BAD_REQUEST, status=405, message=f"{request.method} is not allowed here."
+            )
+        else:
+            report = ErrorReport(kind=ErrorKind.NOT_FOUND, message="There is nothing at this path.")
+        dialect = by_headers(request.headers) if target is None else target.ingress
+        answer = dialect.write_error(report, Hop())
+        headers = {**answer.headers, "allow": ", ".join(allowed)} if allowed else answer.headers
+        return web.Response(status=answer.status, headers=headers, body=answer.body)

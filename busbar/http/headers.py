@@ -32,3 +32,8 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
         for name, value in headers.items()
         if name not in HOP_BY_HOP and name not in listed and name not in _OF_THE_BYTES and name not in _OF_THE_ACCOUNT
     }
+
+
+def media_type(content_type: str) -> str:
+    """Without parameters: `text/event-stream; charset=utf-8` → `text/event-stream`."""
+    return content_type.partition(";")[0].strip().lower()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from busbar.config import Config
+from busbar.http.headers import media_type
 from busbar.http.ports import UpstreamRequest
 from busbar.protocols.failures import ErrorRules
 from busbar.protocols.protocol import Protocol
@@ -40,7 +41,7 @@ class Lane(Struct, frozen=True, kw_only=True):
         url = self.base_url + (self.path or self.protocol.egress_path(self.upstream_model, stream))
         headers = {
             "content-type": "application/json",
-            "accept": self.protocol.stream_content_type if stream else "application/json",
+            "accept": media_type(self.protocol.stream_content_type) if stream else "application/json",
             "accept-encoding": "identity",
             "user-agent": "busbar",
             **self.protocol.required_headers,

@@ -67,7 +67,8 @@ class Relay:
         self._clock = clock
         self._limits = limits
         self._giving_back: set[asyncio.Task[None]] = set()
-        self._ids = (f"req_{secrets.token_hex(6)}{number:08x}" for number in itertools.count(1))
+        process = secrets.token_hex(6)
+        self._ids = (f"req_{process}{number:08x}" for number in itertools.count(1))
 
     async def serve(self, exchange: Exchange, target: Target) -> None:
         """Answers the exchange, whatever happens; when its caller goes away, it is cancelled."""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import aiohttp
 
 from busbar.http.ports import AnswerTooLarge, Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
+from busbar.http.proxies import EnvironmentProxies
 from busbar.protocols.failures import FailureClass
 
 SILENCE_SECS_MAX = 600.0
@@ -24,6 +25,7 @@ class AiohttpUpstream:
     """Pooled keep-alive connections; no cookies, no redirects, environment proxies honoured."""
 
     def __init__(self, *, connect_timeout_secs: float, connections_max: int) -> None:
+        self._proxies = EnvironmentProxies()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=KEEPALIVE_SECS),
             timeout=aiohttp.ClientTimeout(
@@ -31,7 +33,8 @@ class AiohttpUpstream:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
-            trust_env=True,
+            # It would read `.netrc` for every request, and send what it finds there to providers.
+            trust_env=False,
             trace_configs=[_reuse_noted()],
             # Ours or the caller's allowed headers only; aiohttp would add its own.
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
@@ -58,6 +61,7 @@ class AiohttpUpstream:
             data=request.body,
             headers=request.headers,
             allow_redirects=False,
+            proxy=self._proxies.for_url(request.url),
             trace_request_ctx=noted,
         )
 

@@ -7,6 +7,7 @@ table from `ErrorKind` to its own status, type and code. Texts never speak of ga
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -53,6 +54,17 @@ class ErrorAnswer(Struct, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def answer_headers(report: ErrorReport) -> dict[str, str]:
+    """The headers that every dialect's error answer has: JSON, when to come back (whole seconds, rounded up, at
+    least 1), and whether to."""
+    headers = {"content-type": "application/json"}
+    if report.retry_after_secs is not None:
+        headers["retry-after"] = str(max(1, math.ceil(report.retry_after_secs)))
+    if report.should_retry is not None:
+        headers["x-should-retry"] = "true" if report.should_retry else "false"
+    return headers
 
 
 _KINDS: Mapping[FailureClass, ErrorKind] = {

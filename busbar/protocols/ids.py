@@ -25,7 +25,9 @@ TOOL_CALL_PREFIXES = ("toolu_", "call_", "tooluse_")
 ANSWER_PREFIXES = ("msg_", "chatcmpl-", "resp_")
 
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]+\Z")
+_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
 _DIGEST_CHARS = 24
+_NAME_DIGEST_CHARS = 8
 
 
 def translate_id(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) -> str:
@@ -40,6 +42,14 @@ def translate_id(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) 
 def mint_id(style: IdStyle, nonce: str, ordinal: int = 0) -> str:
     """A new id from a unique `nonce`; `ordinal` tells several ids of one document apart."""
     return style.prefix + _digest(f"{nonce}:{ordinal}")
+
+
+def fit_name(name: str, chars_max: int) -> str:
+    """A tool's name in letters, digits, `_` and `-`; the same name always gives the same one."""
+    fitting = _NOT_ALLOWED.sub("_", name)
+    if len(fitting) <= chars_max:
+        return fitting
+    return f"{fitting[: chars_max - _NAME_DIGEST_CHARS - 1]}_{_digest(name)[:_NAME_DIGEST_CHARS]}"
 
 
 def _fits(candidate: str, style: IdStyle) -> bool:

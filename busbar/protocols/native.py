@@ -36,6 +36,11 @@ def native(dialect: str, fields: dict[str, Any], form: Any = None) -> Native | N
     return Native(dialect, fields, form) if fields or form is not None else None
 
 
+def is_own(node: Node, dialect: str) -> bool:
+    """Whether `dialect` itself said `node`."""
+    return node.native is not None and node.native.dialect == dialect
+
+
 def own_fields(node: Node, dialect: str) -> dict[str, Any]:
     """The leftovers of `node` if they are `dialect`'s own, else nothing."""
     kept = node.native

@@ -124,6 +124,10 @@ class Inspection(Struct, frozen=True, kw_only=True):
     error: FailureSignal | None = None
 
 
+def _nothing_to_mend(_document: Document, _receipt: Receipt) -> Document | None:
+    return None
+
+
 class Protocol(Struct, frozen=True, kw_only=True):
     """A dialect."""
 
@@ -143,6 +147,11 @@ class Protocol(Struct, frozen=True, kw_only=True):
     read_request: Callable[[Document], Request]
     """Raises `InvalidRequest`."""
     write_request: Callable[[Request, Hop, Receipt], Document]
+    hop_traces: tuple[bytes, ...] = ()
+    """A same-dialect request goes out as it came, unless its bytes hold one of these: then an earlier answer may have
+    come over a hop and left something that this dialect's providers refuse."""
+    mend_request: Callable[[Document, Receipt], Document | None] = _nothing_to_mend
+    """Takes that out again; None when there was nothing after all."""
     read_response: Callable[[Document], Response]
     """Raises `InvalidRequest` for a document that is no answer of this dialect."""
     write_response: Callable[[Response, Hop, Receipt], Document]
@@ -154,6 +163,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
     read_error: Callable[[int, Headers, bytes, float], FailureSignal]
     """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
+
+    spell: Callable[[Request | Response | None, str], str]
+    """(document, or None for a stream, a place of it in the IR's names) → the place in this dialect's words."""
 
     write_models: Callable[[Sequence[str], Hop], Document]
     """The names that a caller may use, as this dialect's SDKs list models."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
@@ -24,31 +25,36 @@ class Entry(Struct, frozen=True):
 class Receipt:
     """Collects what a hop changed. One per translated document or stream; equal entries are kept once.
 
-    `root` stands before every path: it tells what is said of an answer from what is said of its request.
+    Writers know no dialect but their own, so they name what they could not carry as the IR does
+    (`messages[2].content[0]`, `output.schema`); `spell`, the source dialect's, says it in the words of the document
+    (`response_format.json_schema.schema`). `root` stands before every path: it tells what is said of an answer
+    from what is said of its request.
     """
 
-    __slots__ = ("_entries", "_root", "overflow")
+    __slots__ = ("_entries", "_root", "overflow", "spell")
 
-    def __init__(self, root: str = "") -> None:
+    def __init__(self, root: str = "", spell: Callable[[str], str] = str) -> None:
         self._entries: dict[Entry, None] = {}
         self._root = root
+        self.spell = spell
         self.overflow = 0
 
-    def dropped(self, path: str, why: str = "") -> None:
-        """The target has no place for it."""
-        self._add(Entry("dropped", self._root + path, why))
+    def dropped(self, path: str, why: str = "", *, left: str = "") -> None:
+        """The target has no place for it. `left` is a leftover on the node at `path`: the source's own word."""
+        spelled = self.spell(path)
+        self._add("dropped", f"{spelled}.{left}" if spelled and left else spelled or left, why)
 
     def changed(self, path: str, why: str = "") -> None:
         """It crossed, but says slightly less or something else than it did."""
-        self._add(Entry("changed", self._root + path, why))
+        self._add("changed", self.spell(path), why)
 
     def clamped(self, path: str, why: str = "") -> None:
         """A number was brought into the target's range."""
-        self._add(Entry("clamped", self._root + path, why))
+        self._add("clamped", self.spell(path), why)
 
     def added(self, path: str, why: str = "") -> None:
-        """The target requires it and the source did not say it."""
-        self._add(Entry("added", self._root + path, why))
+        """The target requires it and the source did not say it: it has no place there, and keeps the IR's name."""
+        self._add("added", path, why)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -65,7 +71,8 @@ class Receipt:
     def __repr__(self) -> str:
         return f"Receipt({list(self._entries)!r})"
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, change: Change, path: str, why: str) -> None:
+        entry = Entry(change, self._root + path, why)
         if entry in self._entries:
             return
         if len(self._entries) >= RECEIPT_ENTRIES_MAX:

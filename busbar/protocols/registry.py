@@ -14,3 +14,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
         openai.PROTOCOL,
     )
 }
+
+
+def by_headers(headers: Mapping[str, str]) -> Protocol:
+    """Whose caller this is, on a path that no dialect has for itself: a header that only one of them sends decides;
+    without any, it is the dialect that most clients can read."""
+    for protocol in PROTOCOLS.values():
+        if protocol.telltale_header is not None and protocol.telltale_header in headers:
+            return protocol
+    return openai.PROTOCOL

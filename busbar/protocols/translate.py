@@ -5,9 +5,12 @@ Nothing here knows any dialect. The receipt of a hop names what was dropped, cha
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from msgspec import Struct
 
+from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.failures import FailureSignal
 from busbar.protocols.ir import (
@@ -29,7 +32,7 @@ from busbar.protocols.ir import (
 )
 from busbar.protocols.protocol import Document, Hop, InvalidRequest, Protocol
 from busbar.protocols.receipt import Receipt
-from busbar.protocols.usage import Usage
+from busbar.protocols.usage import Usage, merged
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -50,10 +53,20 @@ class TranslatedRequest(Struct, frozen=True, kw_only=True):
 
 def translate_request(source: Protocol, target: Protocol, document: Document, hop: Hop) -> TranslatedRequest:
     """The caller's request as the target's. Raises `InvalidRequest` when it is not one of the source's."""
-    receipt = Receipt()
     request = source.read_request(document)
+    receipt = Receipt(spell=partial(source.spell, request))
     body = _encode(target.write_request(request, hop, receipt))
     return TranslatedRequest(body=body, receipt=receipt, stream_usage=bool(request.stream_usage))
+
+
+def own_request(protocol: Protocol, body: Body, model: str, receipt: Receipt) -> bytes:
+    """The caller's request for a provider of its own dialect: as it came, but for the model's name, and for what an
+    earlier hop may have left in it."""
+    if any(trace in body.raw for trace in protocol.hop_traces):
+        mended = protocol.mend_request(body.document(), receipt)
+        if mended is not None:
+            return _encode({**mended, "model": model})
+    return body.for_model(model)
 
 
 def translate_response(
@@ -67,6 +80,7 @@ def translate_response(
         response = source.read_response(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest) as error:
         raise Unreadable(f"the answer is no {source.name} answer: {type(error).__name__}") from None
+    receipt.spell = partial(source.spell, response)
     return _encode(target.write_response(response, hop, receipt)), response.usage
 
 
@@ -76,6 +90,7 @@ class StreamTranslator:
     __slots__ = ("_reader", "_writer", "content", "ended", "error", "usage")
 
     def __init__(self, source: Protocol, target: Protocol, hop: Hop, receipt: Receipt) -> None:
+        receipt.spell = partial(source.spell, None)
         self._reader = source.stream_reader()
         self._writer = target.stream_writer(hop, receipt)
         self.content = False
@@ -117,7 +132,7 @@ class StreamTranslator:
             case BlockStart(part=ToolUse() | Thinking() | RedactedThinking()) | OpaqueEvent():
                 self.content = True
             case Started(usage=Usage() as usage) | UsageSeen(usage=usage):
-                self.usage = usage if self.usage is None else self.usage.merged(usage)
+                self.usage = merged(self.usage, usage)
             case Ended():
                 self.ended = True
             case Errored(signal=signal):

@@ -41,3 +41,10 @@ class Usage(Node):
             ),
             reasoning_tokens=(self.reasoning_tokens if later.reasoning_tokens is None else later.reasoning_tokens),
         )
+
+
+def merged(known: Usage | None, later: Usage | None) -> Usage | None:
+    """What is known of an answer's usage once `later` was stated too."""
+    if known is None or later is None:
+        return later if known is None else known
+    return known.merged(later)

@@ -75,8 +75,14 @@ async def test_a_model_called_admin_is_reachable() -> None:
 async def test_other_paths_and_methods_are_refused_plainly() -> None:
     async with World() as world:
         async with world.http.get("/nothing/here") as response:
+            error_of("openai", await response.read())
             assert response.status == 404
+        async with world.http.post(
+            "/v1/messages/count_tokens", headers={"anthropic-version": "2023-06-01"}
+        ) as response:
+            assert (response.status, error_of("anthropic", await response.read())[0]) == (404, "not_found_error")
         async with world.http.get("/v1/messages") as response:
+            error_of("anthropic", await response.read())
             assert (response.status, response.headers["allow"]) == (405, "POST")
         async with world.http.post("/stats") as response:
             assert (response.status, response.headers["allow"]) == (405, "GET")

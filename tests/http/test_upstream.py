@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,42 @@ async def test_compressed_answers_are_opened() -> None:
 
     async with provider(script) as url, upstream() as way:
         assert await whole(way, url) == b"unpacked"
+
+
+async def test_the_environments_proxy_is_used_and_its_exceptions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        seen.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(1)
+        writer.write(OK)
+
+    async with provider(script) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "127.0.0.1,internal.example")
+        async with upstream() as way:
+            assert await whole(way, "http://provider.example/v1") == b"ok"
+            assert await whole(way, proxy) == b"ok"
+    assert seen == [b"POST http://provider.example/v1 HTTP/1.1\r\n", b"POST / HTTP/1.1\r\n"]
+
+
+async def test_a_netrc_file_is_nobodys_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    heads: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.readexactly(1)
+        writer.write(OK)
+
+    async with provider(script) as url, upstream() as way:
+        answer = await way.send(UpstreamRequest(url, {"authorization": "Bearer ours"}, b"x"))
+        answer.close()
+        await whole(way, url)
+    assert b"authorization: bearer ours" in heads[0].lower()
+    assert b"authorization" not in heads[1].lower()

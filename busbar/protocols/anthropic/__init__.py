@@ -1,6 +1,7 @@
 """Anthropic's Messages API.
 
     request_read, request_write     a caller's request, both ways; `fit_*` makes other dialects' requests acceptable
+    mend                            … and its own, where an earlier answer came over a hop
     response                        a whole answer, both ways
     stream_read, stream_write       the streamed answer, both ways; `stream_tap` watches one that passes by
     errors, models                  what errors mean, and how they are told; the list of models
@@ -13,14 +14,16 @@ Facts are from the API reference, from the official SDK's types, and from record
 from __future__ import annotations
 
 from busbar.protocols.anthropic.errors import KNOWLEDGE, read_error, write_error
+from busbar.protocols.anthropic.mend import HOP_TRACES, mend_request
 from busbar.protocols.anthropic.models import write_models
+from busbar.protocols.anthropic.receipt_paths import spell
 from busbar.protocols.anthropic.request_read import read_request
 from busbar.protocols.anthropic.request_write import write_request
 from busbar.protocols.anthropic.response import inspect_response, read_response, write_response
 from busbar.protocols.anthropic.stream_read import AnthropicStreamReader
 from busbar.protocols.anthropic.stream_tap import stream_tap
 from busbar.protocols.anthropic.stream_write import AnthropicStreamWriter
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.protocol import Protocol, Route
 
 _PATH = "/v1/messages"
@@ -31,7 +34,7 @@ def _egress_path(model: str, stream: bool) -> str:
 
 
 PROTOCOL = Protocol(
-    name=NAME,
+    name=DIALECT,
     routes=(
         Route(path=_PATH, target_in="body"),
         Route(path="/{name}/v1/messages", target_in="path"),
@@ -47,6 +50,8 @@ PROTOCOL = Protocol(
     request_id_header="request-id",
     read_request=read_request,
     write_request=write_request,
+    hop_traces=HOP_TRACES,
+    mend_request=mend_request,
     read_response=read_response,
     write_response=write_response,
     inspect_response=inspect_response,
@@ -55,6 +60,7 @@ PROTOCOL = Protocol(
     stream_tap=stream_tap,
     read_error=read_error,
     write_error=write_error,
+    spell=spell,
     write_models=write_models,
     telltale_header="anthropic-version",
 )

@@ -9,7 +9,7 @@ import msgspec
 
 from busbar.protocols.anthropic.citations import read_citation
 from busbar.protocols.anthropic.sources import need_text, read_source
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import as_object, take_bool, take_list, take_object, take_text
 from busbar.protocols.ir import (
     Cache,
@@ -46,7 +46,7 @@ def read_block(value: Any, path: str) -> Part:
         raise InvalidRequest(f"{path}.type", "expected a string")
     read = _READERS.get(kind)
     part = None if read is None else read(left, path)
-    return Opaque(dialect=NAME, kind=kind, value=value) if part is None else part
+    return Opaque(dialect=DIALECT, kind=kind, value=value) if part is None else part
 
 
 def read_answer_block(value: Any, path: str) -> Part:
@@ -55,7 +55,7 @@ def read_answer_block(value: Any, path: str) -> Part:
         return read_block(value, path)
     except InvalidRequest:
         kind = value.get("type") if isinstance(value, dict) else None
-        return Opaque(dialect=NAME, kind=str(kind), value=value)
+        return Opaque(dialect=DIALECT, kind=str(kind), value=value)
 
 
 def take_cache(left: dict[str, Any], path: str) -> Cache | None:
@@ -68,7 +68,7 @@ def take_cache(left: dict[str, Any], path: str) -> Cache | None:
         return None
     del left["cache_control"]
     ttl = take_text(inner, "ttl", f"{path}.cache_control")
-    return Cache(ttl=ttl, native=native(NAME, inner))
+    return Cache(ttl=ttl, native=native(DIALECT, inner))
 
 
 def _text(left: dict[str, Any], path: str) -> Part:
@@ -76,25 +76,25 @@ def _text(left: dict[str, Any], path: str) -> Part:
     found = take_list(left, "citations", path)
     citations = [read_citation(value, f"{path}.citations[{index}]") for index, value in enumerate(found or ())]
     form = "citations" if found == [] else None
-    return Text(text=text, citations=citations, cache=take_cache(left, path), native=native(NAME, left, form))
+    return Text(text=text, citations=citations, cache=take_cache(left, path), native=native(DIALECT, left, form))
 
 
 def _thinking(left: dict[str, Any], path: str) -> Part:
     text = need_text(left, "thinking", path)
     signature = take_text(left, "signature", path)
-    signer = None if signature is None else NAME
-    return Thinking(text=text, signature=signature, signer=signer, native=native(NAME, left))
+    signer = None if signature is None else DIALECT
+    return Thinking(text=text, signature=signature, signer=signer, native=native(DIALECT, left))
 
 
 def _redacted_thinking(left: dict[str, Any], path: str) -> Part:
-    return RedactedThinking(data=need_text(left, "data", path), signer=NAME, native=native(NAME, left))
+    return RedactedThinking(data=need_text(left, "data", path), signer=DIALECT, native=native(DIALECT, left))
 
 
 def _image(left: dict[str, Any], path: str) -> Part | None:
     source = read_source(_need_object(left, "source", path), f"{path}.source")
     if source is None:
         return None
-    return Image(source=source, cache=take_cache(left, path), native=native(NAME, left))
+    return Image(source=source, cache=take_cache(left, path), native=native(DIALECT, left))
 
 
 def _document(left: dict[str, Any], path: str) -> Part | None:
@@ -112,7 +112,7 @@ def _document(left: dict[str, Any], path: str) -> Part | None:
         context=take_text(left, "context", path),
         citations_enabled=enabled,
         cache=take_cache(left, path),
-        native=native(NAME, left),
+        native=native(DIALECT, left),
     )
 
 
@@ -123,7 +123,7 @@ def _tool_use(left: dict[str, Any], path: str) -> Part:
         name=need_text(left, "name", path),
         arguments=arguments,
         cache=take_cache(left, path),
-        native=native(NAME, left),
+        native=native(DIALECT, left),
     )
 
 
@@ -138,7 +138,7 @@ def _tool_result(left: dict[str, Any], path: str) -> Part:
         content=parts,
         is_error=take_bool(left, "is_error", path),
         cache=take_cache(left, path),
-        native=native(NAME, left, form),
+        native=native(DIALECT, left, form),
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from busbar.protocols.anthropic.citations import write_citation
 from busbar.protocols.anthropic.sources import write_source
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.ir import (
     Audio,
     Cache,
@@ -63,7 +63,7 @@ def write_block(part: Part) -> Any:
             return part.value
         case Audio():
             raise AssertionError("audio is dropped before blocks are written")
-    written.update(own_fields(part, NAME))
+    written.update(own_fields(part, DIALECT))
     return written
 
 
@@ -73,7 +73,7 @@ def add_cache(written: dict[str, Any], cache: Cache | None) -> None:
     control: dict[str, Any] = {"type": "ephemeral"}
     if cache.ttl is not None:
         control["ttl"] = cache.ttl
-    control.update(own_fields(cache, NAME))
+    control.update(own_fields(cache, DIALECT))
     written["cache_control"] = control
 
 
@@ -89,7 +89,7 @@ def _text(part: Text) -> dict[str, Any]:
     written: dict[str, Any] = {"type": "text", "text": part.text}
     if part.citations:
         written["citations"] = [write_citation(citation) for citation in part.citations]
-    elif own_form(part, NAME) == "citations":
+    elif own_form(part, DIALECT) == "citations":
         written["citations"] = []
     add_cache(written, part.cache)
     return written
@@ -115,7 +115,7 @@ def _tool_use(part: ToolUse) -> dict[str, Any]:
 
 def _tool_result(part: ToolResult) -> dict[str, Any]:
     written: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.tool_use_id}
-    form = own_form(part, NAME)
+    form = own_form(part, DIALECT)
     if part.content or form != "absent":
         written["content"] = write_content(part.content, form)
     if part.is_error is not None:

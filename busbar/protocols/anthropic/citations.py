@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import as_object, take_int, take_text
 from busbar.protocols.ir import Citation
 from busbar.protocols.native import Native, own_fields, own_form
@@ -27,13 +27,13 @@ def read_citation(value: Any, path: str) -> Citation:
         title=take_text(left, _title_key(kind), path),
         start=take_int(left, "start_char_index", path) if by_character else None,
         end=take_int(left, "end_char_index", path) if by_character else None,
-        native=Native(NAME, left, kind),
+        native=Native(DIALECT, left, kind),
     )
 
 
 def write_citation(citation: Citation) -> dict[str, Any]:
     """A citation that was read from this dialect; others lack fields that this one requires."""
-    kind = own_form(citation, NAME)
+    kind = own_form(citation, DIALECT)
     stated = {
         "cited_text": citation.cited_text,
         _url_key(kind): citation.url,
@@ -43,7 +43,7 @@ def write_citation(citation: Citation) -> dict[str, Any]:
     }
     written = {"type": kind} if kind is not None else {}
     written.update((key, value) for key, value in stated.items() if value is not None)
-    written.update(own_fields(citation, NAME))
+    written.update(own_fields(citation, DIALECT))
     return written
 
 

@@ -6,7 +6,6 @@ flip the meaning of a status.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from busbar.protocols.anthropic.error_envelope import read_envelope
 from busbar.protocols.anthropic.words import REQUEST_ID
-from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport
+from busbar.protocols.error_body import decode_error, signal_of
+from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport, answer_headers
 from busbar.protocols.failures import (
     CONTEXT_LENGTH_STATUSES,
     CONTEXT_LENGTH_TEXT,
@@ -100,7 +99,7 @@ _encode = msgspec.json.Encoder().encode
 
 def read_error(status: int, headers: Headers, body: bytes, now: float) -> FailureSignal:
     """What an error answer says. Never raises. A 413 from a server before the API names no type of its own."""
-    said = read_envelope(body)
+    said = signal_of(decode_error(body))
     wait = retry_after_secs(headers, said.message, now)
     return msgspec.structs.replace(
         said,
@@ -114,11 +113,7 @@ def write_error(report: ErrorReport, hop: Hop) -> ErrorAnswer:
     """The native error answer, with a request id in header and body."""
     status, _ = _ANSWERS[report.kind]
     request_id = mint_id(REQUEST_ID, hop.nonce)
-    headers = {"content-type": "application/json", "request-id": request_id}
-    if report.retry_after_secs is not None:
-        headers["retry-after"] = str(max(1, math.ceil(report.retry_after_secs)))
-    if report.should_retry is not None:
-        headers["x-should-retry"] = "true" if report.should_retry else "false"
+    headers = {**answer_headers(report), "request-id": request_id}
     body = {"type": "error", "error": _error(report), "request_id": request_id}
     return ErrorAnswer(status=report.status or status, headers=headers, body=_encode(body))
 

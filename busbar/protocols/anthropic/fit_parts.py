@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from busbar.protocols.anthropic.fit_sources import NoPlace, fit_document_source, fit_image_source, is_image
-from busbar.protocols.anthropic.words import NAME, TOOL_USE_ID, report_leftovers
-from busbar.protocols.ids import TOOL_CALL_PREFIXES, mint_id, translate_id
+from busbar.protocols.anthropic.words import DIALECT, TOOL_USE_ID
+from busbar.protocols.ids import TOOL_CALL_PREFIXES, fit_name, mint_id, translate_id
 from busbar.protocols.ir import (
     Audio,
     Cache,
@@ -29,6 +29,7 @@ from busbar.protocols.ir import (
     ToolResult,
     ToolUse,
 )
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native
 from busbar.protocols.receipt import Receipt
 
@@ -43,6 +44,8 @@ _PLACES: Mapping[Place, tuple[type, ...]] = {
     "assistant": _ASSISTANT,
     "answer": _ASSISTANT,
 }
+NO_CITATIONS = "a citation here needs an index that only its provider issues"
+TOOL_NAME_CHARS_MAX = 128
 _TTLS = frozenset({"5m", "1h"})
 
 _decode = msgspec.json.Decoder().decode
@@ -75,7 +78,7 @@ class PartFitter:
     def fit_cache(self, cache: Cache | None, path: str) -> Cache | None:
         if cache is None:
             return None
-        report_leftovers(cache, f"{path}.cache_control", self._receipt)
+        report_leftovers(cache, DIALECT, f"{path}.cache_control", self._receipt)
         if cache.ttl is None or cache.ttl in _TTLS:
             return Cache(ttl=cache.ttl)
         self._receipt.dropped(f"{path}.cache_control.ttl", "a cache lives for 5m or 1h")
@@ -92,10 +95,10 @@ class PartFitter:
         if not isinstance(part, _PLACES[place]):
             raise NoPlace(f"no {type(part).__name__.lower()} in {place.replace('_', ' ')}")
         if isinstance(part, Opaque):
-            if part.dialect != NAME:
+            if part.dialect != DIALECT:
                 raise NoPlace(f"only {part.dialect} has {part.kind}")
             return part
-        report_leftovers(part, path, self._receipt)
+        report_leftovers(part, DIALECT, path, self._receipt)
         match part:
             case Text():
                 return self._text(part, place, path)
@@ -107,7 +110,7 @@ class PartFitter:
             case RedactedThinking():
                 return _redacted(part)
             case ToolUse():
-                return self._tool_use(part, path)
+                return self._tool_use(part, place, path)
             case ToolResult():
                 return self._tool_result(part, path)
             case Image():
@@ -123,23 +126,23 @@ class PartFitter:
         if place != "answer" and not part.text.strip():
             raise NoPlace("white space alone is refused")
         if part.citations:
-            self._receipt.dropped(f"{path}.citations", "a citation here needs an index that only its provider issues")
+            self._receipt.dropped(f"{path}.citations", NO_CITATIONS)
         return Text(text=part.text, cache=self.fit_cache(part.cache, path))
 
     def _thinking(self, part: Thinking, place: Place, path: str) -> Thinking | None:
         """An answer may hold unsigned thinking (its reader shows it); a request may not."""
-        if part.signer == NAME and part.signature:
-            return Thinking(text=part.text, signature=part.signature, signer=NAME)
+        if part.signer == DIALECT and part.signature:
+            return Thinking(text=part.text, signature=part.signature, signer=DIALECT)
         if place != "answer":
             raise NoPlace("thinking without a signature of this provider is refused")
         if part.signature:
             self._receipt.dropped(f"{path}.signature", "signature of another provider")
         return Thinking(text=part.text, signature="") if part.text else None
 
-    def _tool_use(self, part: ToolUse, path: str) -> ToolUse:
+    def _tool_use(self, part: ToolUse, place: Place, path: str) -> ToolUse:
         return ToolUse(
             id=self.call_id(part.id),
-            name=part.name,
+            name=part.name if place == "answer" else fit_tool_name(part.name, f"{path}.name", self._receipt),
             arguments=self._arguments(part.arguments, path),
             cache=self.fit_cache(part.cache, path),
         )
@@ -170,18 +173,18 @@ class PartFitter:
             content=content,
             is_error=part.is_error,
             cache=self.fit_cache(part.cache, path),
-            native=None if content else Native(NAME, {}, "absent"),
+            native=None if content else Native(DIALECT, {}, "absent"),
         )
 
     def _image(self, part: Image, path: str) -> Image:
-        report_leftovers(part.source, path, self._receipt)
+        report_leftovers(part.source, DIALECT, f"{path}.source", self._receipt)
         source = fit_image_source(part.source)
         if part.detail not in (None, "auto"):
             self._receipt.dropped(f"{path}.detail", "images have no level of detail")
         return Image(source=source, cache=self.fit_cache(part.cache, path))
 
     def _document(self, part: Document, path: str) -> Document | Image:
-        report_leftovers(part.source, path, self._receipt)
+        report_leftovers(part.source, DIALECT, f"{path}.source", self._receipt)
         cache = self.fit_cache(part.cache, path)
         if is_image(part.source):
             return Image(source=fit_image_source(part.source), cache=cache)
@@ -194,7 +197,15 @@ class PartFitter:
         )
 
 
+def fit_tool_name(name: str, path: str, receipt: Receipt) -> str:
+    """The name of a tool that another dialect's caller defined, in the letters that are accepted here."""
+    fitting = fit_name(name, TOOL_NAME_CHARS_MAX)
+    if fitting != name:
+        receipt.changed(path, f"names here are letters, digits, _ and -, at most {TOOL_NAME_CHARS_MAX}")
+    return fitting
+
+
 def _redacted(part: RedactedThinking) -> RedactedThinking:
-    if part.signer != NAME:
+    if part.signer != DIALECT:
         raise NoPlace("thinking that only another provider can read")
-    return RedactedThinking(data=part.data, signer=NAME)
+    return RedactedThinking(data=part.data, signer=DIALECT)

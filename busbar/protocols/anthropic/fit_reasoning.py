@@ -7,65 +7,57 @@ would refuse, the ask is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from busbar.protocols.anthropic.words import report_leftovers
+from busbar.protocols.anthropic.words import DIALECT
+from busbar.protocols.effort import EFFORT_BUDGETS, budget_of
 from busbar.protocols.ir import Message, Reasoning, RedactedThinking, Thinking, ToolUse
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
 
 BUDGET_TOKENS_MIN = 1024
 ANSWER_TOKENS_MIN = 1024
 """What a budget leaves under `max_tokens` for the answer itself."""
 
-EFFORT_BUDGETS: Mapping[str, int] = {
-    "minimal": 1024,
-    "low": 4096,
-    "medium": 8192,
-    "high": 16384,
-    "xhigh": 32768,
-    "max": 32768,
-}
 _UNSTATED_EFFORT = "medium"
 """For who wants thinking and does not say how much, or lets the model decide."""
 
 
 def fit_reasoning(
-    asked: Reasoning | None, messages: list[Message], max_tokens: int, receipt: Receipt, path: str
+    asked: Reasoning | None, messages: list[Message], max_tokens: int, receipt: Receipt
 ) -> Reasoning | None:
-    """Thinking with a budget, thinking switched off, or None. `path` is the ask's name in its own dialect."""
+    """Thinking with a budget, thinking switched off, or None."""
     if asked is None:
         return None
-    report_leftovers(asked, path, receipt)
+    report_leftovers(asked, DIALECT, "reasoning", receipt)
     if asked.enabled is False or asked.effort == "none" or asked.budget_tokens == 0:
         return Reasoning(enabled=False)
-    budget = _budget(asked, receipt, path)
+    budget = _budget(asked, receipt)
     if budget is None:
         return None
     if not _may_think(messages):
-        receipt.dropped(path, "the last assistant turn has no thinking of this provider to go on from")
+        receipt.dropped("reasoning", "the last assistant turn has no thinking of this provider to go on from")
         return None
     room = max_tokens - ANSWER_TOKENS_MIN
     if room < BUDGET_TOKENS_MIN:
-        receipt.dropped(path, f"max_tokens {max_tokens} leaves no room for thinking")
+        receipt.dropped("reasoning", f"max_tokens {max_tokens} leaves no room for thinking")
         return None
     if not BUDGET_TOKENS_MIN <= budget <= room:
-        receipt.clamped(path, f"between {BUDGET_TOKENS_MIN} and {ANSWER_TOKENS_MIN} under max_tokens")
+        receipt.clamped("reasoning", f"between {BUDGET_TOKENS_MIN} and {ANSWER_TOKENS_MIN} under max_tokens")
         budget = min(max(budget, BUDGET_TOKENS_MIN), room)
     return Reasoning(enabled=True, budget_tokens=budget)
 
 
-def _budget(asked: Reasoning, receipt: Receipt, path: str) -> int | None:
+def _budget(asked: Reasoning, receipt: Receipt) -> int | None:
     if asked.budget_tokens is not None and asked.budget_tokens > 0:
         return asked.budget_tokens
     if asked.effort is None:
         if asked.adaptive:
-            receipt.changed(path, "a budget of medium effort")
+            receipt.changed("reasoning", "a budget of medium effort")
         elif not asked.enabled:
             return None
         return EFFORT_BUDGETS[_UNSTATED_EFFORT]
-    budget = EFFORT_BUDGETS.get(asked.effort)
+    budget = budget_of(asked.effort)
     if budget is None:
-        receipt.dropped(path, "an effort of no known size")
+        receipt.dropped("reasoning", "an effort of no known size")
     return budget
 
 

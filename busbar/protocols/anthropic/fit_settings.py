@@ -10,18 +10,14 @@ import msgspec
 from busbar.protocols.anthropic.fit_reasoning import fit_reasoning
 from busbar.protocols.anthropic.fit_tools import fit_tool_choice, fit_tools
 from busbar.protocols.anthropic.schema import output_schema
-from busbar.protocols.anthropic.words import report_leftovers
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.ir import Cache, OutputFormat, Request, ToolChoice
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
 
 CACHE_BREAKPOINTS_MAX = 4
 USER_ID_CHARS_MAX = 256
-
-_SPELLINGS: Mapping[str, Mapping[str, str]] = {
-    "openai": {"reasoning": "reasoning_effort", "output": "response_format", "max_tokens": "max_completion_tokens"},
-}
-"""How a source dialect spells a setting that it names otherwise than the IR does."""
 
 _NO_PLACE: Mapping[str, Any] = {
     "seed": None,
@@ -36,14 +32,12 @@ _NO_PLACE: Mapping[str, Any] = {
 
 def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
     """`request`, whose turns fit already (`fit_turns`), with settings that fit."""
-    report_leftovers(request, "", receipt)
+    report_leftovers(request, DIALECT, "", receipt)
     for name, idle in _NO_PLACE.items():
         if getattr(request, name) not in (None, idle):
             receipt.dropped(name, "no such setting")
     max_tokens = _max_tokens(request, hop, receipt)
-    reasoning = fit_reasoning(
-        request.reasoning, request.messages, max_tokens, receipt, _spelled(request, "reasoning")
-    )
+    reasoning = fit_reasoning(request.reasoning, request.messages, max_tokens, receipt)
     thinks = reasoning is not None and reasoning.enabled is True
     temperature, top_p, top_k = _sampling(request, receipt, thinks=thinks)
     tools = fit_tools(request, receipt)
@@ -67,22 +61,16 @@ def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
     return fitted
 
 
-def _spelled(request: Request, name: str) -> str:
-    dialect = "" if request.native is None else request.native.dialect
-    return _SPELLINGS.get(dialect, {}).get(name, name)
-
-
 def _may_say_serial(choice: ToolChoice | None) -> bool:
     return choice is not None and choice.mode != "none"
 
 
 def _max_tokens(request: Request, hop: Hop, receipt: Receipt) -> int:
-    name = _spelled(request, "max_tokens")
     if request.max_tokens is None:
-        receipt.added(name, "required")
+        receipt.added("max_tokens", "required")
         return hop.default_max_tokens
     if request.max_tokens < 1:
-        receipt.clamped(name, "at least 1")
+        receipt.clamped("max_tokens", "at least 1")
         return 1
     return request.max_tokens
 
@@ -131,20 +119,19 @@ def _output(request: Request, receipt: Receipt) -> OutputFormat | None:
     asked = request.output
     if asked is None or asked.mode == "text":
         return None
-    path = _spelled(request, "output")
-    report_leftovers(asked, path, receipt)
+    report_leftovers(asked, DIALECT, "output", receipt)
     if asked.mode == "json" or asked.schema is None:
-        receipt.dropped(path, "output is plain or fits a schema")
+        receipt.dropped("output", "output is plain or fits a schema")
         return None
     if request.messages[-1].role == "assistant":
-        receipt.dropped(path, "not together with a prefill")
+        receipt.dropped("output", "not together with a prefill")
         return None
     for name in ("name", "description"):
         if getattr(asked, name) is not None:
-            receipt.dropped(f"{path}.{name}", "a schema alone")
+            receipt.dropped(f"output.{name}", "a schema alone")
     schema = output_schema(asked.schema)
     if schema != asked.schema:
-        receipt.changed(f"{path}.schema", "objects are closed, bounds are left out")
+        receipt.changed("output.schema", "objects are closed, bounds are left out")
     return OutputFormat(mode="schema", schema=schema)
 
 

@@ -15,8 +15,9 @@ from itertools import groupby
 import msgspec
 
 from busbar.protocols.anthropic.fit_parts import PartFitter
-from busbar.protocols.anthropic.words import report_leftovers
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.ir import Message, Request, Role, Text, ToolResult
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
 
@@ -35,7 +36,7 @@ def fit_turns(request: Request, hop: Hop, receipt: Receipt) -> Request:
     turns: list[Message] = []
     for index, message in enumerate(request.messages):
         path = f"messages[{index}]"
-        report_leftovers(message, path, receipt)
+        report_leftovers(message, DIALECT, path, receipt)
         if message.name is not None:
             receipt.dropped(f"{path}.name", "turns carry no name")
         speaker = _SPEAKERS.get(message.role)

@@ -13,7 +13,7 @@ from typing import Any
 
 from busbar.protocols.anthropic.blocks_read import read_content
 from busbar.protocols.anthropic.tools import read_tool, take_tool_choice
-from busbar.protocols.anthropic.words import NAME, OWN_FORM
+from busbar.protocols.anthropic.words import DIALECT, OWN_FORM
 from busbar.protocols.fields import (
     as_object,
     take_bool,
@@ -62,7 +62,7 @@ def read_request(document: Document) -> Request:
         reasoning=reasoning,
         user=_take_user(left),
         stream=take_bool(left, "stream"),
-        native=Native(NAME, left, tuple(spelled)),
+        native=Native(DIALECT, left, tuple(spelled)),
     )
 
 
@@ -90,7 +90,7 @@ def _read_message(value: Any, path: str) -> Message:
     if role not in _ROLES:
         raise InvalidRequest(f"{path}.role", f"expected one of {', '.join(_ROLES)}")
     parts, form = read_content(left.pop("content", None), f"{path}.content")
-    return Message(role=role, parts=parts, native=native(NAME, left, form))  # type: ignore[arg-type]
+    return Message(role=role, parts=parts, native=native(DIALECT, left, form))  # type: ignore[arg-type]
 
 
 def _take_stop(left: dict[str, Any], spelled: list[str]) -> list[str]:
@@ -118,7 +118,7 @@ def _take_thinking(left: dict[str, Any]) -> Reasoning | None:
         enabled=kind != "disabled",
         budget_tokens=take_int(inner, "budget_tokens", "thinking") if kind == "enabled" else None,
         adaptive=kind == "adaptive",
-        native=native(NAME, inner, None if known else kind),
+        native=native(DIALECT, inner, None if known else kind),
     )
 
 
@@ -157,7 +157,7 @@ def _take_format(left: dict[str, Any], key: str, path: str) -> OutputFormat | No
     schema = take_object(inner, "schema", at)
     if schema is None:
         raise InvalidRequest(f"{at}.schema", "field required")
-    return OutputFormat(mode="schema", schema=schema, native=native(NAME, inner))
+    return OutputFormat(mode="schema", schema=schema, native=native(DIALECT, inner))
 
 
 def _take_user(left: dict[str, Any]) -> str | None:

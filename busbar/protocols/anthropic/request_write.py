@@ -12,7 +12,7 @@ from busbar.protocols.anthropic.blocks_write import write_content
 from busbar.protocols.anthropic.fit_settings import fit_settings
 from busbar.protocols.anthropic.fit_turns import fit_turns
 from busbar.protocols.anthropic.tools import write_tool, write_tool_choice
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.ir import Reasoning, Request
 from busbar.protocols.native import own_fields, own_form
 from busbar.protocols.protocol import Document, Hop
@@ -21,7 +21,7 @@ from busbar.protocols.receipt import Receipt
 
 def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
     """The document that goes to a provider; what did not cross as it was is on the receipt."""
-    spelled = own_form(request, NAME)
+    spelled = own_form(request, DIALECT)
     if spelled is None:
         request = fit_settings(fit_turns(request, hop, receipt), hop, receipt)
     return _document(request, hop, spelled or ())
@@ -36,8 +36,8 @@ def _document(request: Request, hop: Hop, spelled: tuple[str, ...]) -> Document:
     written["messages"] = [
         {
             "role": message.role,
-            "content": write_content(message.parts, own_form(message, NAME)),
-            **own_fields(message, NAME),
+            "content": write_content(message.parts, own_form(message, DIALECT)),
+            **own_fields(message, DIALECT),
         }
         for message in request.messages
     ]
@@ -46,7 +46,7 @@ def _document(request: Request, hop: Hop, spelled: tuple[str, ...]) -> Document:
     if request.tool_choice is not None:
         written["tool_choice"] = write_tool_choice(request.tool_choice, request.parallel_tool_calls)
     _add_settings(written, request, spelled)
-    leftovers = dict(own_fields(request, NAME))
+    leftovers = dict(own_fields(request, DIALECT))
     for key in ("output_config", "metadata"):
         if isinstance(leftovers.get(key), dict) and key in written:
             written[key].update(leftovers.pop(key))
@@ -74,7 +74,7 @@ def _add_settings(written: Document, request: Request, spelled: tuple[str, ...])
         if request.reasoning.effort is not None:
             config["effort"] = request.reasoning.effort
     if request.output is not None and request.output.mode == "schema":
-        schema = {"type": "json_schema", "schema": request.output.schema, **own_fields(request.output, NAME)}
+        schema = {"type": "json_schema", "schema": request.output.schema, **own_fields(request.output, DIALECT)}
         if "format:old" in spelled:
             written["output_format"] = schema
         else:
@@ -87,9 +87,9 @@ def _thinking(reasoning: Reasoning) -> dict[str, Any]:
     if reasoning.enabled is False:
         kind = "disabled"
     else:
-        kind = own_form(reasoning, NAME) or ("adaptive" if reasoning.adaptive else "enabled")
+        kind = own_form(reasoning, DIALECT) or ("adaptive" if reasoning.adaptive else "enabled")
     written: dict[str, Any] = {"type": kind}
     if reasoning.budget_tokens is not None:
         written["budget_tokens"] = reasoning.budget_tokens
-    written.update(own_fields(reasoning, NAME))
+    written.update(own_fields(reasoning, DIALECT))
     return written

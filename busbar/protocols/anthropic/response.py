@@ -8,21 +8,21 @@ import msgspec
 
 from busbar.protocols.anthropic.blocks_read import read_answer_block
 from busbar.protocols.anthropic.blocks_write import write_block
-from busbar.protocols.anthropic.error_envelope import signal_of
 from busbar.protocols.anthropic.fit_parts import PartFitter
 from busbar.protocols.anthropic.usage import read_usage, write_foreign_usage, write_usage
 from busbar.protocols.anthropic.words import (
+    DIALECT,
     MESSAGE_ID,
-    NAME,
     OWN_FORM,
     foreign_stop_word,
     read_stop,
-    report_leftovers,
     stop_word,
 )
+from busbar.protocols.error_body import signal_of
 from busbar.protocols.fields import take_text
 from busbar.protocols.ids import ANSWER_PREFIXES, mint_id, translate_id
 from busbar.protocols.ir import Choice, Part, Refusal, Response, ToolUse
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
 from busbar.protocols.protocol import Document, Hop, Inspection, InvalidRequest
 from busbar.protocols.receipt import Receipt
@@ -49,19 +49,19 @@ def read_response(document: Document) -> Response:
         model=take_text(left, "model") or "",
         choices=[Choice(parts=parts, stop=stop)],
         usage=usage,
-        native=Native(NAME, left, OWN_FORM),
+        native=Native(DIALECT, left, OWN_FORM),
     )
 
 
 def write_response(response: Response, hop: Hop, receipt: Receipt) -> Document:
     """The `message` for a caller. Only the first choice has a place; further ones are reported."""
-    if own_form(response, NAME) is not None:
+    if own_form(response, DIALECT) is not None:
         return _write_own(response)
-    report_leftovers(response, "", receipt)
+    report_leftovers(response, DIALECT, "", receipt)
     for choice in response.choices[1:]:
         receipt.dropped(f"choices[{choice.index}]", "an answer is one message")
     first = response.choices[0] if response.choices else Choice()
-    report_leftovers(first, "choices[0]", receipt)
+    report_leftovers(first, DIALECT, "choices[0]", receipt)
     fitted = PartFitter(receipt, hop.nonce).fit_all(first.parts, "answer", "choices[0].content")
     return {
         "id": answer_id(response.id, hop),
@@ -102,7 +102,7 @@ def _write_own(response: Response) -> Document:
     }
     if response.usage is not None:
         written["usage"] = write_usage(response.usage)
-    written.update(own_fields(response, NAME))
+    written.update(own_fields(response, DIALECT))
     return written
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import take_text
 from busbar.protocols.ir import Base64Data, FileId, PlainText, Source, Url
 from busbar.protocols.native import native, own_fields, own_form
@@ -23,17 +23,17 @@ def read_source(left: dict[str, Any], path: str) -> Source | None:
     match kind:
         case "base64":
             media_type, data = need_text(left, "media_type", path), need_text(left, "data", path)
-            return Base64Data(media_type=media_type, data=data, native=native(NAME, left))
+            return Base64Data(media_type=media_type, data=data, native=native(DIALECT, left))
         case "url":
-            return Url(url=need_text(left, "url", path), native=native(NAME, left))
+            return Url(url=need_text(left, "url", path), native=native(DIALECT, left))
         case "file":
-            return FileId(id=need_text(left, "file_id", path), native=native(NAME, left))
+            return FileId(id=need_text(left, "file_id", path), native=native(DIALECT, left))
         case "text":
             text = need_text(left, "data", path)
             plain = left.get("media_type") == "text/plain"
             if plain:
                 del left["media_type"]
-            return PlainText(text=text, native=native(NAME, left, None if plain else "untyped"))
+            return PlainText(text=text, native=native(DIALECT, left, None if plain else "untyped"))
         case "content":
             return _read_blocks(left)
         case _:
@@ -50,7 +50,7 @@ def write_source(source: Source) -> dict[str, Any]:
             written = {"type": "file", "file_id": source.id}
         case PlainText():
             written = _write_text(source)
-    written.update(own_fields(source, NAME))
+    written.update(own_fields(source, DIALECT))
     return written
 
 
@@ -66,11 +66,11 @@ def _read_blocks(left: dict[str, Any]) -> PlainText | None:
     """A document given as blocks. Plain text blocks become one text whose form remembers their lengths."""
     content = left.pop("content", None)
     if isinstance(content, str):
-        return PlainText(text=content, native=native(NAME, left, "content"))
+        return PlainText(text=content, native=native(DIALECT, left, "content"))
     if not isinstance(content, list) or not content or not all(_is_plain(block) for block in content):
         return None
     texts = [block["text"] for block in content]
-    return PlainText(text=_JOINT.join(texts), native=native(NAME, left, tuple(len(text) for text in texts)))
+    return PlainText(text=_JOINT.join(texts), native=native(DIALECT, left, tuple(len(text) for text in texts)))
 
 
 def _is_plain(block: Any) -> bool:
@@ -83,7 +83,7 @@ def _is_plain(block: Any) -> bool:
 
 
 def _write_text(source: PlainText) -> dict[str, Any]:
-    form = own_form(source, NAME)
+    form = own_form(source, DIALECT)
     if form == "content":
         return {"type": "content", "content": source.text}
     if isinstance(form, tuple):

@@ -23,11 +23,11 @@ import msgspec
 
 from busbar.protocols.anthropic.blocks_read import read_answer_block
 from busbar.protocols.anthropic.citations import read_citation
-from busbar.protocols.anthropic.error_envelope import signal_of
 from busbar.protocols.anthropic.response import take_constants
 from busbar.protocols.anthropic.sources import need_text
 from busbar.protocols.anthropic.usage import read_usage
-from busbar.protocols.anthropic.words import NAME, OWN_FORM, read_stop
+from busbar.protocols.anthropic.words import DIALECT, OWN_FORM, read_stop
+from busbar.protocols.error_body import signal_of
 from busbar.protocols.fields import as_object, take_text
 from busbar.protocols.framing.sse import SseDecoder, SseEvent
 from busbar.protocols.ir import (
@@ -126,7 +126,7 @@ class AnthropicStreamReader:
             id=take_text(left, "id") or "",
             model=take_text(left, "model") or "",
             usage=usage,
-            native=Native(NAME, left, OWN_FORM),
+            native=Native(DIALECT, left, OWN_FORM),
         )
         events: list[Event] = [started]
         for block in content if isinstance(content, list) else ():
@@ -152,7 +152,7 @@ class AnthropicStreamReader:
             block.needs_arguments = False
         start = BlockStart(index=index, part=part)
         if place != index:
-            start.native = Native(NAME, {}, place)
+            start.native = Native(DIALECT, {}, place)
         return _chunk("content_block_start", [start, *deltas], value, "index", "content_block")
 
     def _block_delta(self, value: dict[str, Any]) -> Chunk:
@@ -167,12 +167,12 @@ class AnthropicStreamReader:
         left = dict(delta)
         event = make(left, block)
         if place != block.index:
-            event.native = Native(NAME, {}, place)
+            event.native = Native(DIALECT, {}, place)
         if len(left) == 1 and len(value) == 3:
             return Chunk(events=[event], native=_PLAIN_DELTA)
         del left["type"]
         fields = {key: kept for key, kept in value.items() if key not in ("type", "index", "delta")}
-        return Chunk(events=[event], native=Native(NAME, {**fields, "delta": left}, "content_block_delta"))
+        return Chunk(events=[event], native=Native(DIALECT, {**fields, "delta": left}, "content_block_delta"))
 
     def _block_stop(self, value: dict[str, Any]) -> Chunk:
         place = value.get("index")
@@ -181,7 +181,7 @@ class AnthropicStreamReader:
             raise InvalidRequest("index", "expected the index of an open block")
         events = block.close()
         if place != block.index:
-            events[-1].native = Native(NAME, {}, place)
+            events[-1].native = Native(DIALECT, {}, place)
         return _chunk("content_block_stop", events, value, "index")
 
     def _message_delta(self, value: dict[str, Any]) -> Chunk:
@@ -200,7 +200,7 @@ class AnthropicStreamReader:
         chunk = _chunk("message_delta", events, value, *taken)
         if left:
             kept = chunk.native.fields if chunk.native is not None else {}
-            chunk.native = Native(NAME, {**kept, "delta": left}, "message_delta")
+            chunk.native = Native(DIALECT, {**kept, "delta": left}, "message_delta")
         return chunk
 
     def _message_stop(self, value: dict[str, Any]) -> Chunk:
@@ -216,13 +216,13 @@ class AnthropicStreamReader:
     def _error(self, value: dict[str, Any]) -> Chunk:
         """The whole event is kept: errors go back exactly as they came, however odd."""
         self._over = True
-        return Chunk(events=[Errored(signal=signal_of(value))], native=Native(NAME, value, "error"))
+        return Chunk(events=[Errored(signal=signal_of(value))], native=Native(DIALECT, value, "error"))
 
     def _unknown(self, value: dict[str, Any]) -> Chunk:
         kind = value.get("type")
         if type(kind) is not str:
             raise InvalidRequest("type", "expected a string")
-        return Chunk(events=[OpaqueEvent(dialect=NAME, kind=kind, value=value)], native=_OPAQUE)
+        return Chunk(events=[OpaqueEvent(dialect=DIALECT, kind=kind, value=value)], native=_OPAQUE)
 
     def _stop(self, stop: Stop) -> Stopped:
         self._stopped = True
@@ -243,7 +243,7 @@ def _opened(part: Part, index: int) -> tuple[Part, list[Event]]:
         case Thinking(text=text, signature=signature) if text or signature:
             deltas: list[Event] = [ThinkingDelta(index=index, text=text)] if text else []
             if signature:
-                deltas.append(SignatureDelta(index=index, signature=signature, signer=NAME))
+                deltas.append(SignatureDelta(index=index, signature=signature, signer=DIALECT))
                 signature = ""
             return msgspec.structs.replace(part, text="", signature=signature), deltas
         case ToolUse(arguments="{}"):
@@ -264,7 +264,7 @@ def _chunk(form: str, events: list[Event], value: dict[str, Any], *taken: str) -
     if len(value) == len(taken) + 1:
         return Chunk(events=events, native=_PLAIN[form])
     fields = {key: kept for key, kept in value.items() if key != "type" and key not in taken}
-    return Chunk(events=events, native=Native(NAME, fields, form))
+    return Chunk(events=events, native=Native(DIALECT, fields, form))
 
 
 def _text_delta(left: dict[str, Any], block: _Block) -> Event:
@@ -276,7 +276,7 @@ def _thinking_delta(left: dict[str, Any], block: _Block) -> Event:
 
 
 def _signature_delta(left: dict[str, Any], block: _Block) -> Event:
-    return SignatureDelta(index=block.index, signature=need_text(left, "signature", "delta"), signer=NAME)
+    return SignatureDelta(index=block.index, signature=need_text(left, "signature", "delta"), signer=DIALECT)
 
 
 def _arguments_delta(left: dict[str, Any], block: _Block) -> Event:
@@ -309,6 +309,6 @@ _EVENTS: Mapping[Any, Callable[[AnthropicStreamReader, dict[str, Any]], Chunk]] 
     "error": AnthropicStreamReader._error,
 }
 
-_PLAIN = {form: Native(NAME, {}, form) for form in _EVENTS}
+_PLAIN = {form: Native(DIALECT, {}, form) for form in _EVENTS}
 _PLAIN_DELTA = _PLAIN["content_block_delta"]
-_OPAQUE = Native(NAME, {}, "opaque")
+_OPAQUE = Native(DIALECT, {}, "opaque")

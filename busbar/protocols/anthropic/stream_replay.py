@@ -14,7 +14,7 @@ import msgspec
 from busbar.protocols.anthropic.blocks_write import write_block
 from busbar.protocols.anthropic.citations import write_citation
 from busbar.protocols.anthropic.usage import write_usage
-from busbar.protocols.anthropic.words import NAME, stop_word
+from busbar.protocols.anthropic.words import DIALECT, stop_word
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ir import (
     ArgumentsDelta,
@@ -65,7 +65,7 @@ def _message_start(events: list[Event]) -> dict[str, Any]:
     if started.usage is not None:
         message["usage"] = write_usage(started.usage)
     message.update(_stop(events))
-    message.update(own_fields(started, NAME))
+    message.update(own_fields(started, DIALECT))
     return {"message": message}
 
 
@@ -121,7 +121,7 @@ def _stop(events: list[Event]) -> dict[str, Any]:
 def _place(event: Event) -> int:
     """The block's index on the wire: the IR's, unless the provider skipped some."""
     assert isinstance(event, Node)
-    form = own_form(event, NAME)
+    form = own_form(event, DIALECT)
     if isinstance(form, int):
         return form
     assert isinstance(

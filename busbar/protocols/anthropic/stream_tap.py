@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from busbar.protocols.anthropic.error_envelope import signal_of
 from busbar.protocols.anthropic.errors import write_stream_error
 from busbar.protocols.anthropic.usage import read_usage
+from busbar.protocols.error_body import signal_of
 from busbar.protocols.framing.sse import SseEvent
 from busbar.protocols.framing.tap import SseTap
+from busbar.protocols.usage import merged
 
 _decode = msgspec.json.Decoder().decode
 
@@ -61,9 +62,7 @@ def _note(tap: SseTap, value: dict[str, Any]) -> None:
 
 
 def _see(tap: SseTap, stated: Any, stop_reason: Any) -> None:
-    usage = read_usage(stated)
-    if usage is not None:
-        tap.usage = usage if tap.usage is None else tap.usage.merged(usage)
+    tap.usage = merged(tap.usage, read_usage(stated))
     tap.finished = tap.finished or stop_reason is not None
 
 

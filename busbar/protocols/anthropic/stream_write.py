@@ -18,11 +18,11 @@ import msgspec
 
 from busbar.protocols.anthropic.blocks_write import write_block
 from busbar.protocols.anthropic.errors import write_stream_error
-from busbar.protocols.anthropic.fit_parts import PartFitter
+from busbar.protocols.anthropic.fit_parts import NO_CITATIONS, PartFitter
 from busbar.protocols.anthropic.response import answer_id
 from busbar.protocols.anthropic.stream_replay import replay
 from busbar.protocols.anthropic.usage import write_foreign_usage
-from busbar.protocols.anthropic.words import NAME, foreign_stop_word, report_leftovers
+from busbar.protocols.anthropic.words import DIALECT, foreign_stop_word
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ir import (
@@ -51,9 +51,10 @@ from busbar.protocols.ir import (
     ToolUse,
     UsageSeen,
 )
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
-from busbar.protocols.usage import Usage
+from busbar.protocols.usage import Usage, merged
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,7 +89,7 @@ class AnthropicStreamWriter:
         self._indexes: dict[int, int | None] = {}
         """Index in the IR → index on the wire, of open blocks; None for a block that has no place."""
         self._reported: set[str] = set()
-        """Leftovers of chunks that were looked at once: most providers send the same ones with every chunk."""
+        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._written = 0
         self._usage: Usage | None = None
         self._stop: Stop | None = None
@@ -104,11 +105,11 @@ class AnthropicStreamWriter:
             return b""
         kept = chunk.native
         if kept is not None:
-            if kept.dialect == NAME:
+            if kept.dialect == DIALECT:
                 return replay(chunk)
             if not kept.fields.keys() <= self._reported:
                 self._reported |= kept.fields.keys()
-                report_leftovers(chunk, "", self._receipt)
+                report_leftovers(chunk, DIALECT, "", self._receipt)
         return b"".join([_EVENTS[type(event)](self, event) for event in chunk.events])
 
     def error(self, report: ErrorReport) -> bytes:
@@ -121,8 +122,8 @@ class AnthropicStreamWriter:
         if self._started:
             return b""
         self._started = True
-        report_leftovers(event, "", self._receipt)
-        self._see_usage(event.usage)
+        report_leftovers(event, DIALECT, "", self._receipt)
+        self._usage = merged(self._usage, event.usage)
         message: dict[str, Any] = {
             "id": answer_id(event.id, self._hop),
             "type": "message",
@@ -154,22 +155,22 @@ class AnthropicStreamWriter:
         """A block's first form, and the delta for what it holds already; None when it has no place here."""
         match part:
             case Text(text=text) | Refusal(text=text):
-                report_leftovers(part, "content", self._receipt)
+                report_leftovers(part, DIALECT, "choices[0].content", self._receipt)
                 self._refused = self._refused or isinstance(part, Refusal)
                 return {"type": "text", "text": ""}, (_TEXT, text) if text else None
             case Thinking(text=text):
-                report_leftovers(part, "content", self._receipt)
+                report_leftovers(part, DIALECT, "choices[0].content", self._receipt)
                 return {"type": "thinking", "thinking": "", "signature": ""}, (_THINKING, text) if text else None
             case ToolUse(arguments=arguments):
-                report_leftovers(part, "content", self._receipt)
+                report_leftovers(part, DIALECT, "choices[0].content", self._receipt)
                 self._tool_used = True
                 block = {"type": "tool_use", "id": self._fitter.call_id(part.id), "name": part.name, "input": {}}
                 return block, (_ARGUMENTS, arguments) if arguments else None
             case RedactedThinking() | Opaque():
-                fitted = self._fitter.fit(part, "answer", "content")
+                fitted = self._fitter.fit(part, "answer", "choices[0].content")
                 return None if fitted is None else (write_block(fitted), None)
             case _:
-                self._receipt.dropped("content", f"no {type(part).__name__.lower()} in an answer")
+                self._receipt.dropped("choices[0].content", f"no {type(part).__name__.lower()} in an answer")
                 return None
 
     def _text(self, event: TextDelta) -> bytes:
@@ -190,13 +191,13 @@ class AnthropicStreamWriter:
 
     def _signature(self, event: SignatureDelta) -> bytes:
         place = self._indexes.get(event.index) if event.choice == 0 else None
-        if event.signer != NAME:
-            self._receipt.dropped("signature", "signature of another provider")
+        if event.signer != DIALECT:
+            self._receipt.dropped("choices[0].content.signature", "signature of another provider")
             return b""
         return b"" if place is None else _delta(place, _SIGNATURE, event.signature)
 
     def _citation(self, event: CitationDelta) -> bytes:
-        self._receipt.dropped("citations", "a citation here needs an index that only its provider issues")
+        self._receipt.dropped("choices[0].content.citations", NO_CITATIONS)
         return b""
 
     def _block_stop(self, event: BlockStop) -> bytes:
@@ -209,12 +210,8 @@ class AnthropicStreamWriter:
         return b""
 
     def _usage_seen(self, event: UsageSeen) -> bytes:
-        self._see_usage(event.usage)
+        self._usage = merged(self._usage, event.usage)
         return b""
-
-    def _see_usage(self, usage: Usage | None) -> None:
-        if usage is not None:
-            self._usage = usage if self._usage is None else self._usage.merged(usage)
 
     def _ping(self, event: Ping) -> bytes:
         return _PING

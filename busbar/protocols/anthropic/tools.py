@@ -7,7 +7,7 @@ from typing import Any, Literal
 from busbar.protocols.anthropic.blocks_read import take_cache
 from busbar.protocols.anthropic.blocks_write import add_cache
 from busbar.protocols.anthropic.sources import need_text
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
 from busbar.protocols.ir import FunctionTool, Opaque, Tool, ToolChoice
 from busbar.protocols.native import native, own_fields, own_form
@@ -29,7 +29,7 @@ def read_tool(value: Any, path: str) -> Tool:
     if kind is not None and not isinstance(kind, str):
         raise InvalidRequest(f"{path}.type", "expected a string")
     if kind is not None and kind != "custom":
-        return Opaque(dialect=NAME, kind=kind, value=value)
+        return Opaque(dialect=DIALECT, kind=kind, value=value)
     form = None
     if kind is not None:
         del left["type"]
@@ -40,7 +40,7 @@ def read_tool(value: Any, path: str) -> Tool:
         parameters=take_object(left, "input_schema", path),
         strict=take_bool(left, "strict", path),
         cache=take_cache(left, path),
-        native=native(NAME, left, form),
+        native=native(DIALECT, left, form),
     )
 
 
@@ -48,7 +48,7 @@ def write_tool(tool: Tool) -> Any:
     if isinstance(tool, Opaque):
         return tool.value
     written: dict[str, Any] = {"name": tool.name}
-    if (kind := own_form(tool, NAME)) is not None:
+    if (kind := own_form(tool, DIALECT)) is not None:
         written["type"] = kind
     if tool.description is not None:
         written["description"] = tool.description
@@ -57,7 +57,7 @@ def write_tool(tool: Tool) -> Any:
     if tool.strict is not None:
         written["strict"] = tool.strict
     add_cache(written, tool.cache)
-    written.update(own_fields(tool, NAME))
+    written.update(own_fields(tool, DIALECT))
     return written
 
 
@@ -72,7 +72,7 @@ def take_tool_choice(left: dict[str, Any]) -> tuple[ToolChoice | None, bool | No
         raise InvalidRequest("tool_choice.type", f"expected one of {', '.join(_MODES)}")
     name = need_text(inner, "name", "tool_choice") if mode == "one" else None
     serial = take_bool(inner, "disable_parallel_tool_use", "tool_choice")
-    choice = ToolChoice(mode=mode, name=name, native=native(NAME, inner))
+    choice = ToolChoice(mode=mode, name=name, native=native(DIALECT, inner))
     return choice, None if serial is None else not serial
 
 
@@ -83,5 +83,5 @@ def write_tool_choice(choice: ToolChoice, parallel: bool | None) -> dict[str, An
         written["name"] = choice.name
     if parallel is not None:
         written["disable_parallel_tool_use"] = not parallel
-    written.update(own_fields(choice, NAME))
+    written.update(own_fields(choice, DIALECT))
     return written

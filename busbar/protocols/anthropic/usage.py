@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from busbar.protocols.anthropic.words import NAME
+from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import take_int
 from busbar.protocols.native import Native, own_fields
 from busbar.protocols.protocol import InvalidRequest
@@ -22,7 +22,7 @@ def read_usage(value: Any) -> Usage | None:
         cache_read_tokens=_count(left, "cache_read_input_tokens"),
         cache_write_tokens=_count(left, "cache_creation_input_tokens"),
         reasoning_tokens=_thinking_tokens(left),
-        native=Native(NAME, left, None),
+        native=Native(DIALECT, left, None),
     )
 
 
@@ -37,7 +37,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     written = {key: count for key, count in written.items() if count is not None}
     if usage.reasoning_tokens is not None:
         written["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
-    for key, kept in own_fields(usage, NAME).items():
+    for key, kept in own_fields(usage, DIALECT).items():
         known = written.get(key)
         written[key] = {**known, **kept} if isinstance(known, dict) and isinstance(kept, dict) else kept
     return written

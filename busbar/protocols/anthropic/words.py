@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from busbar.protocols.ids import IdStyle
-from busbar.protocols.ir import Chunk, Stop, StopReason
-from busbar.protocols.native import Node, native
-from busbar.protocols.receipt import Receipt
+from busbar.protocols.ir import Stop, StopReason
+from busbar.protocols.native import native, own_form
 
-NAME = "anthropic"
+DIALECT = "anthropic"
 
 MESSAGE_ID = IdStyle("msg_")
 TOOL_USE_ID = IdStyle("toolu_")
@@ -41,7 +39,7 @@ def read_stop(word: str, sequence: str | None) -> Stop:
     """A reason to stop; a word that is not known becomes `OTHER` and stays on the node."""
     reason = _STOP_REASONS.get(word, StopReason.OTHER)
     return Stop(
-        reason=reason, sequence=sequence, native=native(NAME, {}, word if reason is StopReason.OTHER else None)
+        reason=reason, sequence=sequence, native=native(DIALECT, {}, word if reason is StopReason.OTHER else None)
     )
 
 
@@ -49,10 +47,8 @@ def stop_word(stop: Stop | None) -> str:
     """The `stop_reason` for `stop`; an answer that does not say why it ended has ended its turn."""
     if stop is None:
         return "end_turn"
-    kept = stop.native
-    if kept is not None and kept.dialect == NAME and isinstance(kept.form, str):
-        return kept.form
-    return _STOP_WORDS[stop.reason]
+    word = own_form(stop, DIALECT)
+    return word if isinstance(word, str) else _STOP_WORDS[stop.reason]
 
 
 def foreign_stop_word(stop: Stop | None, *, tool_used: bool, refused: bool) -> str:
@@ -67,20 +63,3 @@ def foreign_stop_word(stop: Stop | None, *, tool_used: bool, refused: bool) -> s
     if word == "tool_use":
         return "end_turn"
     return "refusal" if refused and word == "end_turn" else word
-
-
-def report_leftovers(node: Node | Chunk, path: str, receipt: Receipt) -> None:
-    """Reports what only the node's own dialect could say. `path` is in that dialect's words; what says nothing (null,
-    empty, a mere type) is not worth an entry."""
-    kept = node.native
-    if kept is None or kept.dialect == NAME:
-        return
-    for key, value in kept.fields.items():
-        if key != "type" and not _says_nothing(value):
-            receipt.dropped(f"{path}.{key}" if path else key, f"only {kept.dialect} has it")
-
-
-def _says_nothing(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_says_nothing(inner) for inner in value.values())
-    return value is None or value == "" or value == []

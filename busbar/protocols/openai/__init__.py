@@ -11,6 +11,7 @@ from __future__ import annotations
 from busbar.protocols.openai.errors import read_error, write_error
 from busbar.protocols.openai.knowledge import KNOWLEDGE
 from busbar.protocols.openai.models import write_models
+from busbar.protocols.openai.receipt_paths import spell
 from busbar.protocols.openai.request import read_request, write_request
 from busbar.protocols.openai.response import inspect_response, read_response, write_response
 from busbar.protocols.openai.stream_read import OpenaiStreamReader
@@ -38,5 +39,6 @@ PROTOCOL = Protocol(
     stream_tap=stream_tap,
     read_error=read_error,
     write_error=write_error,
+    spell=spell,
     write_models=write_models,
 )

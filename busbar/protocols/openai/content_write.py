@@ -22,9 +22,10 @@ from busbar.protocols.ir import (
     Thinking,
     Url,
 )
-from busbar.protocols.native import own_fields, own_form
+from busbar.protocols.leftovers import report_leftovers
+from busbar.protocols.native import is_own, own_fields, own_form
 from busbar.protocols.openai.content import CONTENT, data_url_prefix
-from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
 _AUDIO_FORMATS = frozenset({"wav", "mp3"})
@@ -44,7 +45,7 @@ def write_part(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None
         case Audio():
             return _write_audio(part, path, receipt)
         case Refusal():
-            report_leftovers(part, path, receipt)
+            report_leftovers(part, DIALECT, path, receipt)
             return {**own_fields(part, DIALECT), "type": "refusal", "refusal": part.text}
         case Thinking() if isinstance(own_form(part, DIALECT), tuple):
             return _write_own_thinking(part)
@@ -60,7 +61,7 @@ def put_cache(document: dict[str, Any], cache: Cache | None, path: str, receipt:
     """Puts an own cache breakpoint back; another dialect's is reported."""
     if cache is None:
         return
-    if cache.native is None or cache.native.dialect != DIALECT:
+    if not is_own(cache, DIALECT):
         receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
         return
     document["cache_control"] = {"type": "ephemeral"}
@@ -71,7 +72,7 @@ def put_cache(document: dict[str, Any], cache: Cache | None, path: str, receipt:
 def _write_text(part: Text, path: str, receipt: Receipt) -> dict[str, Any]:
     document = {**own_fields(part, DIALECT), "type": "text", "text": part.text}
     put_cache(document, part.cache, path, receipt)
-    report_leftovers(part, path, receipt)
+    report_leftovers(part, DIALECT, path, receipt)
     return document
 
 
@@ -88,8 +89,8 @@ def _write_image(part: Image, path: str, receipt: Receipt) -> dict[str, Any] | N
         if part.detail is not None:
             document["image_url"]["detail"] = part.detail
     put_cache(document, part.cache, path, receipt)
-    report_leftovers(part, path, receipt)
-    report_leftovers(part.source, f"{path}.source", receipt)
+    report_leftovers(part, DIALECT, path, receipt)
+    report_leftovers(part.source, DIALECT, f"{path}.source", receipt)
     return document
 
 
@@ -112,8 +113,8 @@ def _write_document(part: Document, path: str, receipt: Receipt) -> dict[str, An
     if part.citations_enabled:
         receipt.dropped(f"{path}.citations", _NO_PLACE)
     put_cache(document, part.cache, path, receipt)
-    report_leftovers(part, path, receipt)
-    report_leftovers(part.source, f"{path}.source", receipt)
+    report_leftovers(part, DIALECT, path, receipt)
+    report_leftovers(part.source, DIALECT, f"{path}.source", receipt)
     return document
 
 
@@ -155,13 +156,13 @@ def _decoded(source: Base64Data, part: Document, path: str, receipt: Receipt) ->
 
 
 def _write_audio(part: Audio, path: str, receipt: Receipt) -> dict[str, Any] | None:
-    own = part.native is not None and part.native.dialect == DIALECT
+    own = is_own(part, DIALECT)
     if part.format not in _AUDIO_FORMATS and not own:
         receipt.dropped(path, "this dialect takes audio as wav or mp3")
         return None
     left = own_fields(part, DIALECT)
     inner = {**left.get("input_audio", {}), "data": part.data, "format": part.format}
-    report_leftovers(part, path, receipt)
+    report_leftovers(part, DIALECT, path, receipt)
     return {**left, "type": "input_audio", "input_audio": inner}
 
 

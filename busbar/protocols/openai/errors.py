@@ -1,19 +1,14 @@
-"""Errors of the Chat Completions dialect: reading those of OpenAI and its clones, writing our own.
-
-OpenAI's envelope is `{"error": {message, type, param, code}}`. The clones' variants are all read: an error that is a
-string, a code that is a number, an envelope without `error`, `detail`, `errors[]`, an array of one, plain text,
-HTML, nothing at all.
-"""
+"""Errors of the Chat Completions dialect: reading those of OpenAI and its clones, writing our own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport
+from busbar.protocols.error_body import decode_error, signal_of
+from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport, answer_headers
 from busbar.protocols.failures import FailureSignal
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ids import mint_id
@@ -21,26 +16,14 @@ from busbar.protocols.openai.words import REQUEST_ID
 from busbar.protocols.protocol import Hop
 from busbar.protocols.retry_after import RETRY_AFTER_SECS_MAX, retry_after_secs
 
-MESSAGE_CHARS_MAX = 4000
-"""A longer message is cut: it goes into logs and answers."""
-
-_GENERIC_MESSAGES = frozenset({"Provider returned error", "Upstream error"})
-"""What routers say when the provider's own words are in `metadata.raw`."""
-
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, now: float) -> FailureSignal:
     """The signal of an answer with an error status. Never raises; what is not understood gives an empty message."""
-    document = _decode(body)
-    fields = _read_envelope(document) if isinstance(document, dict) else {"message": _as_text(document)}
-    message = fields.get("message") or ""
-    wait = retry_after_secs(headers, message, now)
-    return FailureSignal(
-        status=status,
-        code=fields.get("code"),
-        type=fields.get("type"),
-        message=message,
-        param=fields.get("param"),
-        retry_after_secs=_stated_wait(document, now) if wait is None else wait,
+    value = decode_error(body)
+    said = signal_of(value)
+    wait = retry_after_secs(headers, said.message, now)
+    return msgspec.structs.replace(
+        said, status=status, retry_after_secs=_stated_wait(value, now) if wait is None else wait
     )
 
 
@@ -52,126 +35,22 @@ def error_in_answer(document: Mapping[str, Any]) -> FailureSignal | None:
     """
     error = document.get("error")
     failed = document.get("success") is False and document.get("errors")
-    minimax = document.get("base_resp")
-    fields: dict[str, str | None]
-    if isinstance(minimax, dict) and minimax.get("status_code"):
-        fields = {"code": str(minimax["status_code"]), "message": _as_text(minimax.get("status_msg"))}
-    elif error or failed:
-        fields = _read_envelope({key: value for key, value in document.items() if value is not None})
-    else:
+    base = document.get("base_resp")
+    if not (error or failed or (isinstance(base, dict) and base.get("status_code"))):
         return None
+    said = signal_of(document)
     stated = error if isinstance(error, dict) else {}
     status = next(
         (found for key in ("status_code", "status", "code") if (found := _http_status(stated.get(key)))), None
     )
-    if status is None and fields.get("type") == "invalid_request_error":
+    if status is None and said.type == "invalid_request_error":
         status = 400
-    message = fields.get("message") or ""
-    return FailureSignal(
-        status=status,
-        code=fields.get("code"),
-        type=fields.get("type"),
-        message=message,
-        param=fields.get("param"),
-        retry_after_secs=retry_after_secs({}, message, 0),
-    )
+    return msgspec.structs.replace(said, status=status, retry_after_secs=retry_after_secs({}, said.message, 0))
 
 
 def _http_status(value: Any) -> int | None:
     text = value if isinstance(value, str) else str(value) if type(value) is int else ""
     return int(text) if len(text) == 3 and text.isascii() and text.isdigit() and text[0] in "45" else None
-
-
-def _decode(body: bytes) -> Any:
-    """JSON, or the text that it is instead; None for HTML, which says nothing that a caller could use."""
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = body.decode("utf-8", "replace").strip()
-        return None if text.startswith("<") else text
-    while isinstance(document, list) and document:
-        document = document[0]
-    return document
-
-
-def _read_envelope(document: Mapping[str, Any]) -> dict[str, str | None]:
-    """code, type, message and param, wherever they stand."""
-    for key, reader in _ENVELOPES:
-        value = document.get(key)
-        if value:
-            return reader(document, value)
-    return _read_error_object(document)
-
-
-def _read_error(document: Mapping[str, Any], error: Any) -> dict[str, str | None]:
-    if isinstance(error, dict):
-        return _read_error_object(error)
-    code = document.get("code")
-    return {"message": _as_text(error), "code": _word(code), "type": _word(document.get("type"))}
-
-
-def _read_error_object(error: Mapping[str, Any]) -> dict[str, str | None]:
-    metadata = error.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    message = _as_text(error.get("message") or error.get("msg"))
-    if message in _GENERIC_MESSAGES and metadata.get("raw"):
-        message = f"{message}: {_inner_message(metadata['raw'])}"
-    kinds = (error.get("type"), error.get("status"), error.get("reason"), metadata.get("limit_source"))
-    kind = next((kind for kind in kinds if kind and isinstance(kind, str)), None)
-    if kind is None and metadata.get("reasons"):
-        kind = "moderation"
-    return {
-        "message": message[:MESSAGE_CHARS_MAX],
-        "code": _word(error.get("code")),
-        "type": _word(kind),
-        "param": _word(error.get("param")),
-    }
-
-
-def _read_detail(_: Mapping[str, Any], detail: Any) -> dict[str, str | None]:
-    if isinstance(detail, dict):
-        inner = detail.get("error")
-        return _read_error_object(inner if isinstance(inner, dict) else {"message": inner, **detail})
-    if isinstance(detail, list):  # FastAPI: [{loc, msg, type}]
-        found = [item for item in detail if isinstance(item, dict)]
-        texts = [f"{'.'.join(map(str, item.get('loc') or ()))}: {_as_text(item.get('msg'))}" for item in found]
-        return {"message": "; ".join(texts)[:MESSAGE_CHARS_MAX]}
-    return {"message": _as_text(detail)}
-
-
-def _read_errors(_: Mapping[str, Any], errors: Any) -> dict[str, str | None]:
-    first = errors[0] if isinstance(errors, list) else errors
-    return _read_error_object(first) if isinstance(first, dict) else {"message": _as_text(first)}
-
-
-_ENVELOPES: tuple[tuple[str, Callable[[Mapping[str, Any], Any], dict[str, str | None]]], ...] = (
-    ("error", _read_error),
-    ("message", lambda document, _: _read_error_object(document)),
-    ("detail", _read_detail),
-    ("errors", _read_errors),
-)
-
-
-def _inner_message(raw: Any) -> str:
-    """The provider's words inside a router's error: often JSON in a string."""
-    document = _decode(raw.encode()) if isinstance(raw, str) else raw
-    if isinstance(document, dict):
-        return _read_envelope(document).get("message") or _as_text(raw)
-    return _as_text(document)
-
-
-def _as_text(value: Any) -> str:
-    if value is None or value == "":
-        return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text[:MESSAGE_CHARS_MAX]
-
-
-def _word(value: Any) -> str | None:
-    """A code or type as text; numbers are spelled out."""
-    if isinstance(value, str):
-        return value or None
-    return str(value) if type(value) is int else None
 
 
 def _stated_wait(document: Any, now: float) -> float | None:
@@ -214,11 +93,7 @@ _TABLE: Mapping[ErrorKind, tuple[int, str, str | None]] = {
 def write_error(report: ErrorReport, hop: Hop) -> ErrorAnswer:
     """`report` in this dialect, with the headers that its SDKs obey."""
     status, _, _ = _TABLE[report.kind]
-    headers = {"content-type": "application/json", "x-request-id": mint_id(REQUEST_ID, hop.nonce)}
-    if report.retry_after_secs is not None:
-        headers["retry-after"] = str(max(1, math.ceil(report.retry_after_secs)))
-    if report.should_retry is not None:
-        headers["x-should-retry"] = "true" if report.should_retry else "false"
+    headers = {**answer_headers(report), "x-request-id": mint_id(REQUEST_ID, hop.nonce)}
     return ErrorAnswer(status=report.status or status, headers=headers, body=_body(report))
 
 

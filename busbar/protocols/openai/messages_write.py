@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Text, Thinking, ToolResult, ToolUse
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm
 from busbar.protocols.openai.answer_write import call_id, write_call, write_own_answer
 from busbar.protocols.openai.content_write import put_cache, write_part
-from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
 ERROR_PREFIX = "Error: "
@@ -32,7 +33,7 @@ def write_message(message: Message, path: str, receipt: Receipt) -> list[dict[st
     form = own_form(message, DIALECT)
     if isinstance(form, MessageForm):
         return [_write_own(message, form, path, receipt)]
-    report_leftovers(message, path, receipt)
+    report_leftovers(message, DIALECT, path, receipt)
     match message.role:
         case "assistant":
             return _write_assistant(message, path, receipt)
@@ -120,7 +121,7 @@ def _write_result(result: ToolResult, path: str, beside: list[dict[str, Any]], r
         receipt.changed(f"{path}.is_error", "said in the text of the result")
         text = ERROR_PREFIX + text
     put_cache({}, result.cache, path, receipt)
-    report_leftovers(result, path, receipt)
+    report_leftovers(result, DIALECT, path, receipt)
     return {"role": "tool", "tool_call_id": call_id(result.tool_use_id, 0, path), "content": text}
 
 
@@ -150,4 +151,4 @@ def _report_text(part: Text, path: str, receipt: Receipt) -> None:
     if part.citations:
         receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
     put_cache({}, part.cache, path, receipt)
-    report_leftovers(part, path, receipt)
+    report_leftovers(part, DIALECT, path, receipt)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from busbar.protocols.effort import effort_of
 from busbar.protocols.ir import Reasoning
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
-from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
-EFFORT_BUDGETS = (("minimal", 1024), ("low", 4096), ("medium", 8192))
-"""Effort words by the largest thinking budget, in tokens, that they stand for; more is `high`."""
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
 
@@ -68,18 +68,15 @@ def write_reasoning(reasoning: Reasoning, receipt: Receipt) -> dict[str, Any]:
 
 
 def _write_effort(reasoning: Reasoning, receipt: Receipt) -> dict[str, Any]:
-    report_leftovers(reasoning, "thinking", receipt)
+    report_leftovers(reasoning, DIALECT, "reasoning", receipt)
     if reasoning.effort is not None:
         if reasoning.effort in _EFFORTS:
             return {"reasoning_effort": reasoning.effort}
-        receipt.changed("thinking.effort", f"{reasoning.effort} is called high here")
+        receipt.changed("reasoning.effort", f"{reasoning.effort} is called high here")
         return {"reasoning_effort": "high"}
-    if reasoning.enabled is False:
+    if reasoning.enabled is False or reasoning.budget_tokens is None:
+        receipt.dropped("reasoning", "models of this dialect decide by themselves")
         return {}
-    if reasoning.budget_tokens is None:
-        receipt.dropped("thinking", "models of this dialect decide by themselves")
-        return {}
-    budget = reasoning.budget_tokens
-    word = next((word for word, bound in EFFORT_BUDGETS if budget <= bound), "high")
-    receipt.changed("thinking.budget_tokens", f"said as effort {word}")
+    word = effort_of(reasoning.budget_tokens)
+    receipt.changed("reasoning.budget_tokens", f"said as effort {word}")
     return {"reasoning_effort": word}

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from busbar.protocols.fields import take_bool, take_int, take_list, take_number, take_text
 from busbar.protocols.ir import Opaque, Request
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
 from busbar.protocols.openai.messages import MessageReader
 from busbar.protocols.openai.messages_write import write_message, write_system
@@ -28,7 +29,7 @@ from busbar.protocols.openai.tools import (
     write_tool,
     write_tool_choice,
 )
-from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.protocol import Document, Hop, InvalidRequest
 from busbar.protocols.receipt import Receipt
 
@@ -154,7 +155,7 @@ def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
     if isinstance(form, RequestForm):
         _write_own(document, request, form)
     else:
-        report_leftovers(request, "", receipt)
+        report_leftovers(request, DIALECT, "", receipt)
         _write_foreign(document, request, receipt)
     if request.output is not None and (own or request.output.mode != "text"):
         document["response_format"] = write_output(request.output, receipt)
@@ -219,7 +220,7 @@ def _write_stops(document: Document, stops: list[str], receipt: Receipt) -> None
     """The first four; an empty one stops nothing and is refused."""
     kept = [(at, stop) for at, stop in enumerate(stops) if stop]
     for at, _ in kept[STOPS_MAX:]:
-        receipt.dropped(f"stop_sequences[{at}]", f"at most {STOPS_MAX} here")
+        receipt.dropped(f"stop[{at}]", f"at most {STOPS_MAX} here")
     if kept:
         document["stop"] = [stop for _, stop in kept[:STOPS_MAX]]
 
@@ -233,7 +234,7 @@ def _write_tools(document: Document, request: Request, receipt: Receipt) -> None
         return
     document["tools"] = document_tools
     if request.tool_choice is not None:
-        report_leftovers(request.tool_choice, "tool_choice", receipt)
+        report_leftovers(request.tool_choice, DIALECT, "tool_choice", receipt)
         document["tool_choice"] = write_tool_choice(request.tool_choice, receipt)
     if request.parallel_tool_calls is not None:
         document["parallel_tool_calls"] = request.parallel_tool_calls
@@ -243,5 +244,5 @@ def _user(user: str, receipt: Receipt) -> str:
     """OpenAI refuses longer names; a hash still tells users apart, and always says the same for the same one."""
     if len(user) <= USER_CHARS_MAX:
         return user
-    receipt.changed("metadata.user_id", f"longer than {USER_CHARS_MAX} characters: its SHA-256 is sent")
+    receipt.changed("user", f"longer than {USER_CHARS_MAX} characters: its SHA-256 is sent")
     return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()

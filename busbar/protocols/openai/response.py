@@ -10,13 +10,14 @@ from msgspec import Struct
 from busbar.protocols.fields import as_object
 from busbar.protocols.ids import ANSWER_PREFIXES, mint_id, translate_id
 from busbar.protocols.ir import Choice, Citation, Refusal, Response, Text, Thinking, ToolUse
+from busbar.protocols.leftovers import report_leftovers, says_nothing
 from busbar.protocols.native import Native, own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm, read_answer
 from busbar.protocols.openai.answer_write import write_call, write_citation, write_own_answer
 from busbar.protocols.openai.errors import error_in_answer
 from busbar.protocols.openai.stops import finish_word, read_stop, report_stop
 from busbar.protocols.openai.usage import read_usage, write_usage
-from busbar.protocols.openai.words import ANSWER_ID, DIALECT, EMPTY, report_leftovers
+from busbar.protocols.openai.words import ANSWER_ID, DIALECT
 from busbar.protocols.protocol import Document, Hop, Inspection, InvalidRequest
 from busbar.protocols.receipt import Receipt
 
@@ -63,7 +64,7 @@ def _read_choice(value: Any, path: str) -> Choice:
     message = dict(left.pop("message")) if isinstance(left.get("message"), dict) else None
     message_left = message or {}
     parts, form = read_answer(message_left, f"{path}.message")
-    tags = {key: value for key, value in message_left.items() if key == "role" or value in EMPTY}
+    tags = {key: value for key, value in message_left.items() if key == "role" or says_nothing(value)}
     if rest := {key: value for key, value in message_left.items() if key not in tags}:
         left["message"] = rest
     stop = read_stop(left, called_tool=any(isinstance(part, ToolUse) for part in parts))
@@ -85,7 +86,7 @@ def write_response(response: Response, hop: Hop, receipt: Receipt) -> Document:
         if response.created is not None:
             document["created"] = response.created
     else:
-        report_leftovers(response, "", receipt)
+        report_leftovers(response, DIALECT, "", receipt)
         document = {
             "id": translate_id(response.id, ANSWER_ID, ANSWER_PREFIXES) or mint_id(ANSWER_ID, hop.nonce),
             "object": "chat.completion",
@@ -96,7 +97,7 @@ def write_response(response: Response, hop: Hop, receipt: Receipt) -> Document:
         _write_choice(choice, f"choices[{at}]", hop, receipt) for at, choice in enumerate(response.choices)
     ]
     if response.usage is not None:
-        report_leftovers(response.usage, "usage", receipt)
+        report_leftovers(response.usage, DIALECT, "usage", receipt)
         document["usage"] = write_usage(response.usage)
     return document
 
@@ -109,42 +110,42 @@ def _write_choice(choice: Choice, path: str, hop: Hop, receipt: Receipt) -> dict
         if form.message_tags is not None:
             document["message"] = write_own_answer(choice.parts, left, form.message, receipt)
     else:
-        report_leftovers(choice, path, receipt)
-        document["message"] = _write_message(choice, hop, receipt)
+        report_leftovers(choice, DIALECT, path, receipt)
+        document["message"] = _write_message(choice, path, hop, receipt)
         document |= {"logprobs": None, "finish_reason": "stop"}
     if not isinstance(form, ChoiceForm) or form.index:
         document["index"] = choice.index
     if choice.stop is not None:
-        report_stop(choice.stop, "", receipt)
+        report_stop(choice.stop, f"{path}.stop", receipt)
         document["finish_reason"] = finish_word(choice.stop)
         if choice.stop.sequence is not None and own_form(choice.stop, DIALECT) is not None:
             document["stop_reason"] = choice.stop.sequence
     return document
 
 
-def _write_message(choice: Choice, hop: Hop, receipt: Receipt) -> dict[str, Any]:
+def _write_message(choice: Choice, path: str, hop: Hop, receipt: Receipt) -> dict[str, Any]:
     """Another dialect's answer: its texts are one text here, and so are its thoughts."""
     text = thinking = ""
     refusal: str | None = None
     calls: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for at, part in enumerate(choice.parts):
-        path = f"content[{at}]"
+        where = f"{path}.content[{at}]"
         match part:
             case Text():
-                annotations += _annotations(part.citations, len(text), len(part.text), path, receipt)
-                report_leftovers(part, path, receipt)
+                annotations += _annotations(part.citations, len(text), len(part.text), where, receipt)
+                report_leftovers(part, DIALECT, where, receipt)
                 text += part.text
             case Thinking():
                 if part.signature is not None:
-                    receipt.dropped(f"{path}.signature", "no place in this dialect")
+                    receipt.dropped(f"{where}.signature", "no place in this dialect")
                 thinking += part.text
             case Refusal():
                 refusal = (refusal or "") + part.text
             case ToolUse():
-                calls.append(write_call(part, path, receipt, at, hop.nonce))
+                calls.append(write_call(part, where, receipt, at, hop.nonce))
             case _:
-                receipt.dropped(path, "no place in an answer of this dialect")
+                receipt.dropped(where, "no place in an answer of this dialect")
     message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": refusal}
     if not text and not calls and refusal is None:
         message["content"] = ""

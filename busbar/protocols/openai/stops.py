@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from busbar.protocols.ir import Stop, StopReason
-from busbar.protocols.native import Native, own_form
+from busbar.protocols.native import Native, is_own, own_form
 from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
@@ -73,13 +73,13 @@ _SAYS_LESS = frozenset({StopReason.REFUSAL, StopReason.PAUSE_TURN, StopReason.ER
 
 
 def report_stop(stop: Stop, path: str, receipt: Receipt) -> None:
-    """Reports what another dialect's stop says and `finish_reason` does not."""
-    if stop.native is not None and stop.native.dialect == DIALECT:
+    """Reports what another dialect's stop, at `path`, says and `finish_reason` does not."""
+    if is_own(stop, DIALECT):
         return
     if stop.sequence is not None:
-        receipt.dropped(f"{path}stop_sequence", "this dialect does not name the sequence that was met")
+        receipt.dropped(f"{path}.sequence", "this dialect does not name the sequence that was met")
     if stop.reason in _SAYS_LESS:
-        receipt.changed(f"{path}stop_reason", f"{stop.reason.value} is said as {WORDS[stop.reason]}")
+        receipt.changed(f"{path}.reason", f"{stop.reason.value} is said as {WORDS[stop.reason]}")
 
 
 def finish_word(stop: Stop) -> str:

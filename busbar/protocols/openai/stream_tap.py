@@ -12,6 +12,7 @@ from busbar.protocols.framing.tap import SseTap
 from busbar.protocols.openai.errors import write_stream_error
 from busbar.protocols.openai.stream_read import DONE, choice_index, error_of, usage_of
 from busbar.protocols.openai.usage import read_usage
+from busbar.protocols.usage import merged
 
 _MATTERS = re.compile(
     rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"\s*:\s*[^\sn]|"index"\s*:\s*[1-9]'
@@ -68,8 +69,7 @@ class _Look:
                 self._look_at(tap, entry)
         tap.finished = bool(self._seen) and self._seen == self._finished
         if (usage := usage_of(document)) is not None:
-            seen = read_usage(usage)
-            tap.usage = seen if tap.usage is None else tap.usage.merged(seen)
+            tap.usage = merged(tap.usage, read_usage(usage))
         tap.error = error_of(document, event.event)
 
     def _look_at(self, tap: SseTap, entry: dict[str, Any]) -> None:

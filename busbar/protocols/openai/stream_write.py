@@ -40,6 +40,7 @@ from busbar.protocols.ir import (
     ToolUse,
     UsageSeen,
 )
+from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native
 from busbar.protocols.openai.answer_write import call_id, write_citation
 from busbar.protocols.openai.errors import write_stream_error
@@ -47,10 +48,10 @@ from busbar.protocols.openai.stops import finish_word, report_stop
 from busbar.protocols.openai.stream_form import ChunkForm, restore
 from busbar.protocols.openai.tools import tool_name
 from busbar.protocols.openai.usage import write_usage
-from busbar.protocols.openai.words import ANSWER_ID, DIALECT, report_fields, report_leftovers
+from busbar.protocols.openai.words import ANSWER_ID, DIALECT
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
-from busbar.protocols.usage import Usage
+from busbar.protocols.usage import Usage, merged
 
 _DONE = b"data: [DONE]\n\n"
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -97,14 +98,16 @@ class OpenaiStreamWriter:
         self._tail = b',"usage":null}\n\n' if hop.stream_usage else b"}\n\n"
         self._usage: Usage | None = None
         self._reported: set[str] = set()
-        """Leftovers of chunks by name: each is reported once, not with every delta."""
+        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
 
     def write(self, chunk: Chunk) -> bytes:
-        if chunk.native is not None and chunk.native.dialect == DIALECT:
-            return self._write_own(chunk, chunk.native)
-        if chunk.native is not None and not self._reported.issuperset(chunk.native.fields):
-            self._reported.update(chunk.native.fields)
-            report_fields(chunk.native.fields, "", chunk.native.dialect, self._receipt)
+        kept = chunk.native
+        if kept is not None:
+            if kept.dialect == DIALECT:
+                return self._write_own(chunk, kept)
+            if not kept.fields.keys() <= self._reported:
+                self._reported |= kept.fields.keys()
+                report_leftovers(chunk, DIALECT, "", self._receipt)
         if len(chunk.events) == 1:
             event = chunk.events[0]
             return _WRITERS[type(event)](self, event)
@@ -128,7 +131,7 @@ class OpenaiStreamWriter:
         self._open(event)
         if event.usage is not None:
             self._count(UsageSeen(usage=event.usage))
-        report_leftovers(event, "", self._receipt)
+        report_leftovers(event, DIALECT, "", self._receipt)
         return self._choice(0)[1]
 
     def _open(self, event: Started) -> None:
@@ -168,16 +171,17 @@ class OpenaiStreamWriter:
                 choice.calls += 1
                 return out + self._begin_call(choice, block, use)
             case _:
-                self._receipt.dropped("content[]", "no place in an answer of this dialect")
+                self._receipt.dropped("choices[0].content", "no place in an answer of this dialect")
                 return out
 
     def _begin_call(self, choice: _Choice, block: _Block, use: ToolUse) -> bytes:
         block.said = bool(use.arguments)
+        name = tool_name(use.name, "choices[0].content.name", self._receipt)
         call = {
             "index": block.call,
             "id": call_id(use.id, block.call, self._hop.nonce),
             "type": "function",
-            "function": {"name": tool_name(use.name, "content[].name", self._receipt), "arguments": use.arguments},
+            "function": {"name": name, "arguments": use.arguments},
         }
         return self._delta(choice, b'{"tool_calls":[%b]}' % _encode(call))
 
@@ -226,7 +230,7 @@ class OpenaiStreamWriter:
             return out + self._fragment(choice, block.call, "{}")
         length = choice.chars - block.begins_at
         written = [
-            write_citation(citation, block.begins_at, length, "content[].citations", self._receipt)
+            write_citation(citation, block.begins_at, length, "choices[0].content.citations", self._receipt)
             for citation in block.citations
         ]
         annotations = [annotation for annotation in written if annotation is not None]
@@ -235,12 +239,12 @@ class OpenaiStreamWriter:
     def _stop(self, event: Stopped) -> bytes:
         choice, out = self._choice(event.choice)
         choice.stopped = True
-        report_stop(event.stop, "", self._receipt)
+        report_stop(event.stop, f"choices[{event.choice}].stop", self._receipt)
         return out + self._delta(choice, b"{}", _encode(finish_word(event.stop)))
 
     def _count(self, event: UsageSeen) -> bytes:
-        report_leftovers(event.usage, "usage", self._receipt)
-        self._usage = event.usage if self._usage is None else self._usage.merged(event.usage)
+        report_leftovers(event.usage, DIALECT, "usage", self._receipt)
+        self._usage = merged(self._usage, event.usage)
         return b""
 
     def _finish(self, _: Ended) -> bytes:
@@ -254,7 +258,7 @@ class OpenaiStreamWriter:
         return out + _DONE
 
     def _sign(self, _: SignatureDelta) -> bytes:
-        self._receipt.dropped("content[].signature", "no place in this dialect")
+        self._receipt.dropped("choices[0].content.signature", "no place in this dialect")
         return b""
 
     def _opaque(self, event: OpaqueEvent) -> bytes:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Any
 
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
+from busbar.protocols.ids import fit_name
 from busbar.protocols.ir import FunctionTool, Opaque, OutputFormat, Tool, ToolChoice
-from busbar.protocols.native import Native, own_fields, own_form
+from busbar.protocols.leftovers import report_leftovers
+from busbar.protocols.native import Native, is_own, own_fields, own_form
 from busbar.protocols.openai.content import read_cache
-from busbar.protocols.openai.words import DIALECT, report_leftovers
+from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
 NAME_CHARS_MAX = 64
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 _MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 _NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
 """OpenAI refuses these at the top level of a function's parameters."""
@@ -83,7 +82,7 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
         return None
     if tool.cache is not None:
         receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
-    report_leftovers(tool, path, receipt)
+    report_leftovers(tool, DIALECT, path, receipt)
     function: dict[str, Any] = {"name": tool_name(tool.name, f"{path}.name", receipt)}
     if tool.description is not None:
         function["description"] = tool.description
@@ -97,7 +96,7 @@ def _parameters(schema: dict[str, Any] | None, path: str, receipt: Receipt) -> d
     schema = {"type": "object", "properties": {}} if schema is None else dict(schema)
     for key in _NOT_AT_THE_TOP:
         if schema.pop(key, None) is not None:
-            receipt.dropped(f"{path}.input_schema.{key}", "not allowed at the top of a schema")
+            receipt.dropped(f"{path}.parameters.{key}", "not allowed at the top of a schema")
     if schema.get("type") != "object":
         schema["type"] = "object"
     schema.setdefault("properties", {})
@@ -105,11 +104,7 @@ def _parameters(schema: dict[str, Any] | None, path: str, receipt: Receipt) -> d
 
 
 def tool_name(name: str, path: str, receipt: Receipt) -> str:
-    """`name` within this dialect's 64 letters, digits, `_` and `-`; the same name always gives the same one."""
-    fitting = _NOT_IN_NAMES.sub("_", name)
-    if len(fitting) > NAME_CHARS_MAX:
-        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        fitting = f"{fitting[: NAME_CHARS_MAX - 9]}_{digest}"
+    fitting = fit_name(name, NAME_CHARS_MAX)
     if fitting != name:
         receipt.changed(path, f"names here are letters, digits, _ and -, at most {NAME_CHARS_MAX}")
     return fitting
@@ -137,7 +132,7 @@ def write_tool_choice(choice: ToolChoice, receipt: Receipt) -> Any:
     left = own_fields(choice, DIALECT)
     if choice.mode != "one":
         return form or choice.mode
-    own = choice.native is not None and choice.native.dialect == DIALECT
+    own = is_own(choice, DIALECT)
     name = choice.name or ""
     function = {**left.get("function", {}), "name": name if own else tool_name(name, "tool_choice.name", receipt)}
     document = {**left, "function": function}
@@ -177,8 +172,8 @@ def read_output(left: dict[str, Any], path: str) -> OutputFormat | None:
 
 def write_output(output: OutputFormat, receipt: Receipt) -> dict[str, Any]:
     left = own_fields(output, DIALECT)
-    report_leftovers(output, "output_format", receipt)
-    own = output.native is not None and output.native.dialect == DIALECT
+    report_leftovers(output, DIALECT, "output", receipt)
+    own = is_own(output, DIALECT)
     if output.mode == "text":
         return {**left, "type": "text"}
     if output.mode == "json":
@@ -188,5 +183,5 @@ def write_output(output: OutputFormat, receipt: Receipt) -> dict[str, Any]:
         if getattr(output, key) is not None:
             inner[key] = getattr(output, key)
     if not own:
-        inner["name"] = tool_name(output.name or "response", "output_format.name", receipt)
+        inner["name"] = tool_name(output.name or "response", "output.name", receipt)
     return {**left, "type": "json_schema", "json_schema": inner}

@@ -42,9 +42,9 @@ from tests.protocols.anthropic.foreign import TOOL, USER, foreign, reported, set
         ({"user": "u"}, {"metadata": {"user_id": "u"}}, set()),
         ({"user": "u" * 257}, {}, {("dropped", "user")}),
         ({"stream": True, "stream_usage": True}, {"stream": True}, set()),
-        ({"max_tokens": 0}, {}, {("clamped", "max_completion_tokens")}),
+        ({"max_tokens": 0}, {}, {("clamped", "max_tokens")}),
         ({"output": OutputFormat(mode="text")}, {}, set()),
-        ({"output": OutputFormat(mode="json")}, {}, {("dropped", "response_format")}),
+        ({"output": OutputFormat(mode="json")}, {}, {("dropped", "output")}),
     ],
 )  # fmt: skip
 def test_settings_are_brought_into_range(settings: dict[str, Any], expected: object, report: object) -> None:
@@ -82,7 +82,7 @@ def test_an_output_schema_is_closed_and_stripped_of_bounds() -> None:
             }
         }
     }
-    assert reported(request) == {("dropped", "response_format.name"), ("changed", "response_format.schema")}
+    assert reported(request) == {("dropped", "output.name"), ("changed", "output.schema")}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_effort_becomes_a_budget_that_leaves_room_for_an_answer(
 ) -> None:
     request = foreign(reasoning=asked, max_tokens=max_tokens)
     assert settings_of(request).get("thinking") == thinking
-    assert reported(request) == {(change, "reasoning_effort") for change in report}
+    assert reported(request) == {(change, "reasoning") for change in report}
 
 
 def test_with_thinking_nothing_is_sent_that_is_refused_with_it() -> None:
@@ -148,7 +148,7 @@ def test_with_thinking_nothing_is_sent_that_is_refused_with_it() -> None:
 def test_thinking_is_not_asked_where_the_last_turn_lacks_it(history: list[Message]) -> None:
     request = foreign(USER, *history, reasoning=Reasoning(effort="low"), max_tokens=9000, tools=[TOOL])
     assert "thinking" not in settings_of(request)
-    assert ("dropped", "reasoning_effort") in reported(request)
+    assert ("dropped", "reasoning") in reported(request)
 
 
 def test_thinking_goes_on_where_the_last_turn_has_it() -> None:

@@ -42,7 +42,7 @@ def test_model_and_required_max_tokens_are_there() -> None:
         "max_tokens": 4096,
         "messages": [{"role": "user", "content": [text("Hi")]}],
     }
-    assert entries == (Entry("added", "max_completion_tokens", "required"),)
+    assert entries == (Entry("added", "max_tokens", "required"),)
 
 
 def test_instructions_are_gathered_before_the_conversation() -> None:

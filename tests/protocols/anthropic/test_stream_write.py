@@ -142,12 +142,12 @@ def test_what_a_stream_cannot_hold_is_left_out_and_reported_once() -> None:
     assert [part.type for part in message.content] == ["text", "thinking"]
     assert message.stop_reason == "end_turn"
     assert report == [
-        ("dropped", "content"),
-        ("dropped", "content"),
+        ("dropped", "choices[0].content"),
+        ("dropped", "choices[0].content"),
         ("dropped", "odd"),
-        ("dropped", "citations"),
+        ("dropped", "choices[0].content.citations"),
         ("dropped", "choices[1]"),
-        ("dropped", "signature"),
+        ("dropped", "choices[0].content.signature"),
     ]
 
 

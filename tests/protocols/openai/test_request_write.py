@@ -223,8 +223,8 @@ def test_settings_stay_within_bounds() -> None:
         ("clamped", "temperature"),
         ("clamped", "presence_penalty"),
         ("clamped", "top_logprobs"),
-        ("dropped", "stop_sequences[5]"),
-        ("changed", "metadata.user_id"),
+        ("dropped", "stop[5]"),
+        ("changed", "user"),
     }
 
 
@@ -274,7 +274,7 @@ def test_tools_are_what_openai_accepts() -> None:
     ]
     assert document["tool_choice"] == "required"
     assert document["parallel_tool_calls"] is False
-    assert receipt.dropped_paths == ("tools[0].cache_control", "tools[0].input_schema.anyOf")
+    assert receipt.dropped_paths == ("tools[0].cache_control", "tools[0].parameters.anyOf")
 
 
 def test_a_schema_gets_the_name_that_openai_requires() -> None:

@@ -220,7 +220,7 @@ def test_foreign_thinking_calls_and_refusals() -> None:
     assert second["id"].startswith("call_")
     assert second["function"] == {"name": "g", "arguments": "{}"}
     assert document["choices"][0]["finish_reason"] == "tool_calls"
-    assert receipt.dropped_paths == ("content[0].signature", "content[1]", "content[5]")
+    assert receipt.dropped_paths == ("choices[0].content[0].signature", "choices[0].content[1]", "choices[0].content[5]")
 
 
 def test_foreign_citations_point_into_the_whole_text() -> None:
@@ -232,7 +232,7 @@ def test_foreign_citations_point_into_the_whole_text() -> None:
             "url_citation": {"url": "https://host", "title": "T", "start_index": 3, "end_index": 7},
         }
     ]
-    assert receipt.dropped_paths == ("content[1].citations[1]",)
+    assert receipt.dropped_paths == ("choices[0].content[1].citations[1]",)
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
@@ -247,7 +247,7 @@ def test_a_stop_that_says_more_is_reported() -> None:
     document = PROTOCOL.write_response(response, Hop(), receipt)
     assert document["choices"][0]["finish_reason"] == "stop"
     assert "stop_reason" not in document["choices"][0]
-    assert receipt.dropped_paths == ("stop_sequence",)
+    assert receipt.dropped_paths == ("choices[0].stop.sequence",)
 
 
 def test_inspection_finds_usage_and_errors() -> None:

@@ -116,7 +116,7 @@ def test_a_foreign_stream_becomes_native_chunks() -> None:
     ]
     for document in documents:
         ChatCompletionChunk.model_validate(document)
-    assert receipt.dropped_paths == ("content[].signature",)
+    assert receipt.dropped_paths == ("choices[0].content.signature",)
 
 
 def test_usage_is_sent_only_to_who_asked() -> None:
@@ -147,7 +147,7 @@ def test_citations_come_when_their_text_is_known() -> None:
             }
         ]
     }
-    assert receipt.dropped_paths == ("content[].citations",)
+    assert receipt.dropped_paths == ("choices[0].content.citations",)
 
 
 def test_what_has_no_place_in_a_stream_is_reported_once() -> None:
@@ -155,7 +155,7 @@ def test_what_has_no_place_in_a_stream_is_reported_once() -> None:
     opaque = OpaqueEvent(dialect="anthropic", kind="content_block_delta", value={})
     redacted = BlockStart(index=0, part=RedactedThinking(data="x", signer="anthropic"))
     _, receipt = write([*foreign(STARTED, redacted, opaque, opaque), beside, beside])
-    assert receipt.dropped_paths == ("content[]", "content_block_delta", "container")
+    assert receipt.dropped_paths == ("choices[0].content", "content_block_delta", "container")
 
 
 def test_a_stream_that_is_broken_off_has_no_done() -> None:

@@ -1,0 +1,32 @@
+"""What a hop leaves behind: leftovers of a node's source dialect, on the receipt of another dialect's writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from busbar.protocols.ir import Chunk
+from busbar.protocols.native import Node
+from busbar.protocols.receipt import Receipt
+
+
+def report_leftovers(node: Node | Chunk, writer: str, path: str, receipt: Receipt) -> None:
+    """Reports what only the node's source dialect could say, unless that is the `writer`'s own dialect, which puts
+    it back. `path` is the node's, in the IR's names; empty for the document itself."""
+    kept = node.native
+    if kept is not None and kept.dialect != writer:
+        report_fields(kept.fields, kept.dialect, path, receipt)
+
+
+def report_fields(fields: Mapping[str, Any], source: str, path: str, receipt: Receipt) -> None:
+    """Reports the leftover `fields` of the dialect `source`. Type tags and what says nothing are not missed."""
+    for key, value in fields.items():
+        if key != "type" and not says_nothing(value):
+            receipt.dropped(path, f"only {source} has it", left=key)
+
+
+def says_nothing(value: Any) -> bool:
+    """null, an empty text or list, or an object whose members all say nothing."""
+    if isinstance(value, dict):
+        return all(says_nothing(inner) for inner in value.values())
+    return value is None or value == "" or value == []
