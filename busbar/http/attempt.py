@@ -22,7 +22,7 @@ from busbar.protocols.body import Body
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
 from busbar.protocols.framing import FrameTooLarge
-from busbar.protocols.protocol import Hop, Protocol
+from busbar.protocols.protocol import Hop, Operation, Protocol
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.translate import (
     StreamTranslator,
@@ -50,6 +50,9 @@ class Call(Struct, kw_only=True):
     ingress: Protocol
     body: Body
     stream: bool
+    framing: str
+    """How the caller wants its stream framed (`Hop.framing`)."""
+    operation: Operation
     caller: Caller
     own_headers: Mapping[str, str]
     """On every answer."""
@@ -129,6 +132,7 @@ class Attempt:
             model=self._lane.upstream_model,
             default_max_tokens=self._lane.default_max_tokens,
             stream_usage=self._stream_usage,
+            framing=self._call.framing,
             now=int(self._clock.time()),
             nonce=self._call.request_id,
         )
@@ -138,6 +142,7 @@ class Attempt:
         request = lane.request(
             body,
             stream=call.stream,
+            operation=call.operation,
             forwarded=forwarded(call.exchange.headers, call.ingress.forwarded_headers) if self._same else {},
             caller_key=call.caller.key,
             now=self._clock.time(),
@@ -202,12 +207,14 @@ class Attempt:
         if media_type(answer.headers.get("content-type", "")) != media_type(lane.protocol.stream_content_type):
             return await self._not_a_stream(answer)
         pipe = (
-            lane.protocol.stream_tap()
+            lane.protocol.stream_tap(call.framing)
             if self._same
             else StreamTranslator(lane.protocol, call.ingress, self._hop(), self._answer_receipt)
         )
-        content_type = call.ingress.stream_content_type
+        content_type = call.ingress.framing_content_types.get(call.framing, call.ingress.stream_content_type)
         headers = relayed(answer.headers) if self._same else self._foreign_headers(content_type)
+        if call.framing:
+            headers["content-type"] = content_type
 
         async def begin() -> None:
             self._first_byte()

@@ -10,7 +10,7 @@ from busbar.config import Config
 from busbar.http.headers import media_type
 from busbar.http.ports import UpstreamRequest
 from busbar.protocols.failures import ErrorRules
-from busbar.protocols.protocol import Protocol
+from busbar.protocols.protocol import Operation, Protocol
 from busbar.protocols.registry import PROTOCOLS
 from busbar.protocols.signing import Signer, make_signer
 
@@ -32,13 +32,20 @@ class Lane(Struct, frozen=True, kw_only=True):
     default_max_tokens: int
 
     def request(
-        self, body: bytes, *, stream: bool, forwarded: Mapping[str, str], caller_key: str | None, now: float
+        self,
+        body: bytes,
+        *,
+        stream: bool,
+        operation: Operation = "chat",
+        forwarded: Mapping[str, str],
+        caller_key: str | None,
+        now: float,
     ) -> UpstreamRequest:
         """What goes out. `forwarded` are the caller's allowed headers; the provider's own win over them.
 
         Raises `MalformedCredential` when the caller's key cannot be sent as this provider wants it.
         """
-        url = self.base_url + (self.path or self.protocol.egress_path(self.upstream_model, stream))
+        url = self.base_url + self._path(stream, operation)
         headers = {
             "content-type": "application/json",
             "accept": media_type(self.protocol.stream_content_type) if stream else "application/json",
@@ -51,6 +58,12 @@ class Lane(Struct, frozen=True, kw_only=True):
         signer = self.signer or make_signer(self.auth_style, caller_key or "")
         headers.update(signer.sign("POST", url, headers, body, now))
         return UpstreamRequest(url, headers, body)
+
+    def _path(self, stream: bool, operation: Operation) -> str:
+        if operation == "count_tokens":
+            assert self.protocol.count_path is not None, "only dialects that count have the route"
+            return self.protocol.count_path(self.upstream_model)
+        return self.path or self.protocol.egress_path(self.upstream_model, stream)
 
     def __repr__(self) -> str:
         return f"Lane({self.model} at {self.provider})"

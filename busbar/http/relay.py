@@ -98,7 +98,9 @@ class Relay:
                 exchange=exchange,
                 ingress=target.ingress,
                 body=body,
-                stream=body.stream,
+                stream=body.stream if target.stream is None else target.stream,
+                framing=target.ingress.framing_of(exchange.query),
+                operation=target.operation,
                 caller=caller,
                 own_headers={"x-busbar-request-id": request.id},
             )

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Struct
 
-from busbar.protocols.protocol import Protocol
+from busbar.protocols.protocol import Operation, Protocol
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -22,6 +23,9 @@ class Target(Struct, frozen=True, kw_only=True):
     name: str | None = None
     provider: str | None = None
     """Given: `name` is a model that this provider must own (an ad-hoc direct route)."""
+    stream: bool | None = None
+    """What the path says of streaming; None: the body says it."""
+    operation: Operation = "chat"
 
 
 class Routes:
@@ -29,28 +33,26 @@ class Routes:
 
     def __init__(self, protocols: Iterable[Protocol]) -> None:
         self._exact: dict[str, Target] = {}
-        self._patterns: list[tuple[re.Pattern[str], Protocol]] = []
+        self._patterns: list[tuple[re.Pattern[str], Target]] = []
         for protocol in protocols:
             for route in protocol.routes:
+                target = Target(ingress=protocol, stream=route.stream, operation=route.operation)
                 if route.target_in == "body":
-                    self._exact[route.path] = Target(ingress=protocol)
+                    self._exact[route.path] = target
                 else:
-                    self._patterns.append((_compile(route.path), protocol))
+                    self._patterns.append((_compile(route.path), target))
 
     def match(self, path: str) -> Target | None:
         """The target of `path` (as it came, percent-encoded, without its query), or None."""
         exact = self._exact.get(path)
         if exact is not None:
             return exact
-        for pattern, protocol in self._patterns:
+        for pattern, target in self._patterns:
             found = pattern.match(path)
             if found is not None:
                 named = {key: unquote(value) for key, value in found.groupdict().items()}
-                return Target(
-                    ingress=protocol,
-                    name=named.get("name") or named.get("model"),
-                    provider=named.get("provider"),
-                )
+                name = named.get("name") or named.get("model")
+                return msgspec.structs.replace(target, name=name, provider=named.get("provider"))
         return None
 
 

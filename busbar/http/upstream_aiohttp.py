@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 import aiohttp
+from yarl import URL
 
 from busbar.http.ports import AnswerTooLarge, Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
 from busbar.http.proxies import EnvironmentProxies
@@ -57,7 +58,7 @@ class AiohttpUpstream:
     async def _request(self, request: UpstreamRequest, noted: SimpleNamespace) -> aiohttp.ClientResponse:
         return await self._session.request(
             request.method,
-            request.url,
+            URL(request.url, encoded=True),  # signed as it stands: not to be quoted anew
             data=request.body,
             headers=request.headers,
             allow_redirects=False,

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from busbar.protocols.errors import ErrorAnswer, ErrorReport
 from busbar.protocols.failures import DialectKnowledge, FailureSignal
+from busbar.protocols.ids import IdStyle
 from busbar.protocols.ir import Chunk, Request, Response
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.usage import Usage
@@ -25,6 +26,10 @@ Document: typing.TypeAlias = dict[str, Any]
 
 Headers: typing.TypeAlias = Mapping[str, str]
 """HTTP headers with lower-case names."""
+
+
+Operation: typing.TypeAlias = typing.Literal["chat", "count_tokens"]
+"""What is asked for. Only `chat` crosses between dialects."""
 
 
 class InvalidRequest(Exception):
@@ -48,6 +53,8 @@ class Hop(Struct, frozen=True, kw_only=True):
     default_max_tokens: int = 4096
     stream_usage: bool = True
     """The caller wants usage at the end of its stream (dialects that always send it do not look)."""
+    framing: str = ""
+    """How the caller wants its stream framed, where its dialect has several ways; empty: the dialect's usual one."""
     now: int = 0
     nonce: str = "0"
 
@@ -55,11 +62,14 @@ class Hop(Struct, frozen=True, kw_only=True):
 class Route(Struct, frozen=True, kw_only=True):
     """One way in. `path` may hold `{name}`, `{provider}` and `{model}`: each is one percent-encoded segment.
 
-    `target_in` says where the request names its pool or model; a path target wins over the body's `model`.
+    `target_in` says where the request names its pool or model; a path target wins over the body's `model`. `stream`
+    is what the path says of streaming; None: the body's `stream` does.
     """
 
     path: str
     target_in: typing.Literal["body", "path"] = "body"
+    stream: bool | None = None
+    operation: Operation = "chat"
 
 
 class StreamReader(typing.Protocol):
@@ -115,6 +125,12 @@ class StreamPipe(typing.Protocol):
         ...
 
 
+class TapFactory(typing.Protocol):
+    """Makes the tap for a same-dialect stream; the caller's `framing` may differ from the provider's."""
+
+    def __call__(self, framing: str = "") -> StreamPipe: ...
+
+
 class Inspection(Struct, frozen=True, kw_only=True):
     """What a look at a whole 200 answer found. `error`: the body is an error in spite of its status. Not `readable`:
     it is not JSON, or not an object."""
@@ -122,6 +138,10 @@ class Inspection(Struct, frozen=True, kw_only=True):
     readable: bool = True
     usage: Usage | None = None
     error: FailureSignal | None = None
+
+
+def _usual_framing(_query: Mapping[str, str]) -> str:
+    return ""
 
 
 def _nothing_to_mend(_document: Document, _receipt: Receipt) -> Document | None:
@@ -136,6 +156,12 @@ class Protocol(Struct, frozen=True, kw_only=True):
     knowledge: DialectKnowledge
     egress_path: Callable[[str, bool], str]
     """(upstream model, stream) → the path that follows a provider's base URL."""
+    count_path: Callable[[str], str] | None = None
+    """The same for counting tokens; None where the dialect has no such call."""
+    model_in: typing.Literal["body", "path"] = "body"
+    """Where a request to a provider names the model."""
+    tool_call_ids: IdStyle
+    """How tool calls are called."""
     forwarded_headers: frozenset[str]
     """The caller's headers that go to a provider of the same dialect, lower-case."""
     required_headers: Headers
@@ -159,7 +185,11 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """A look for usage and in-band errors that decodes no more than it must. Never raises."""
     stream_reader: Callable[[], StreamReader]
     stream_writer: Callable[[Hop, Receipt], StreamWriter]
-    stream_tap: Callable[[], StreamPipe]
+    stream_tap: TapFactory
+    framing_of: Callable[[Mapping[str, str]], str] = _usual_framing
+    """(the query of a caller's request) → the framing of the stream that it wants (`Hop.framing`)."""
+    framing_content_types: Mapping[str, str] = {}
+    """The content type of each framing but the usual one (`stream_content_type`)."""
     read_error: Callable[[int, Headers, bytes, float], FailureSignal]
     """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]

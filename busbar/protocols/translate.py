@@ -65,8 +65,8 @@ def own_request(protocol: Protocol, body: Body, model: str, receipt: Receipt) ->
     if any(trace in body.raw for trace in protocol.hop_traces):
         mended = protocol.mend_request(body.document(), receipt)
         if mended is not None:
-            return _encode({**mended, "model": model})
-    return body.for_model(model)
+            return _encode({**mended, "model": model} if protocol.model_in == "body" else mended)
+    return body.for_model(model) if protocol.model_in == "body" else body.raw
 
 
 def translate_response(

@@ -105,6 +105,8 @@ async def run(
         ingress=OPENAI,
         body=Body(b'{"model":"m","messages":[]}'),
         stream=stream,
+        framing="",
+        operation="chat",
         caller=Caller(),
         own_headers={},
     )

@@ -23,7 +23,7 @@ from busbar.protocols.anthropic.response import inspect_response, read_response,
 from busbar.protocols.anthropic.stream_read import AnthropicStreamReader
 from busbar.protocols.anthropic.stream_tap import stream_tap
 from busbar.protocols.anthropic.stream_write import AnthropicStreamWriter
-from busbar.protocols.anthropic.words import DIALECT
+from busbar.protocols.anthropic.words import DIALECT, TOOL_USE_ID
 from busbar.protocols.protocol import Protocol, Route
 
 _PATH = "/v1/messages"
@@ -42,6 +42,7 @@ PROTOCOL = Protocol(
     ),
     knowledge=KNOWLEDGE,
     egress_path=_egress_path,
+    tool_call_ids=TOOL_USE_ID,
     forwarded_headers=frozenset(
         {"anthropic-beta", "anthropic-version", "x-request-id", "traceparent", "tracestate"},
     ),

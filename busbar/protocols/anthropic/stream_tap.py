@@ -15,21 +15,24 @@ from busbar.protocols.usage import merged
 
 _decode = msgspec.json.Decoder().decode
 
-_CONTENT_EVENTS = frozenset({"content_block_start", "content_block_delta", "content_block_stop"})
+_CONTENT = b"event: content_block_"
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "text": "text"}
 """Deltas and block starts that say something only when this field of theirs is not empty. (A thinking block says
 something by starting: its text may be withheld, and then nothing else comes for minutes.)"""
 _SILENT = frozenset({"signature_delta", "citations_delta"})
 
 
-def stream_tap() -> SseTap:
-    return SseTap(_inspect, write_stream_error)
+def stream_tap(framing: str = "") -> SseTap:
+    del framing  # there is only one
+    return SseTap(_inspect, _only_content, write_stream_error)
+
+
+def _only_content(frame: bytes) -> bool:
+    return frame.startswith(_CONTENT)
 
 
 def _inspect(tap: SseTap, event: SseEvent) -> None:
     if tap.ended or tap.error is not None:
-        return
-    if tap.content and event.event in _CONTENT_EVENTS:
         return
     try:
         value = _decode(event.data)

@@ -48,7 +48,21 @@ class SseSplitter:
         A carriage return at the very end of the input may be the first half of a line ending, so a frame that ends
         in one waits for the next byte. Raises `FrameTooLarge` when an unfinished frame outgrows its bound.
         """
+        if not self._rest and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            return [data]  # one whole frame: what a network chunk most often is
         buffer = self._rest + data if self._rest else data
+        if b"\r" in buffer:
+            frames = self._cut(buffer)
+        else:
+            *pieces, self._rest = buffer.split(b"\n\n")
+            self._searched = max(0, len(self._rest) - _LONGEST_BOUNDARY)
+            frames = [piece + b"\n\n" for piece in pieces]
+        if len(self._rest) > self._bound_bytes:
+            raise FrameTooLarge(self._bound_bytes)
+        return frames
+
+    def _cut(self, buffer: bytes) -> list[bytes]:
+        """For streams with carriage returns, which nearly none has."""
         frames: list[bytes] = []
         start = 0
         search_from = self._searched
@@ -59,8 +73,6 @@ class SseSplitter:
             frames.append(buffer[start:end])
             start = search_from = end
         self._rest = buffer[start:]
-        if len(self._rest) > self._bound_bytes:
-            raise FrameTooLarge(self._bound_bytes)
         self._searched = max(0, len(self._rest) - _LONGEST_BOUNDARY)
         return frames
 
@@ -100,6 +112,23 @@ class SseDecoder:
 
 def decode_frame(frame: bytes) -> SseEvent | None:
     """One frame as an event, or None when it holds no data."""
+    return _decode_plain(frame) or _decode_lines(frame)
+
+
+def _decode_plain(frame: bytes) -> SseEvent | None:
+    """A frame of the form in which providers write nearly all: at most an `event: ` line, then one `data: ` line."""
+    start = frame.find(b"\n") + 1 if frame.startswith(b"event: ") else 0
+    if (
+        frame.startswith(b"data: ", start)
+        and frame.endswith(b"\n\n")
+        and frame.find(b"\n", start) == len(frame) - 2
+        and b"\r" not in frame
+    ):
+        return SseEvent(frame[7 : start - 1].decode("utf-8", "replace") if start else "", frame[start + 6 : -2])
+    return None
+
+
+def _decode_lines(frame: bytes) -> SseEvent | None:
     name = b""
     lines: list[bytes] = []
     for line in _LINE_END.split(frame):

@@ -17,14 +17,16 @@ from busbar.protocols.usage import Usage
 class SseTap:
     """A `StreamPipe` for dialects that stream by server-sent events.
 
-    `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `write_error` writes the
-    dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the dialect's providers are known
-    to omit the terminal event after a complete answer.
+    `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `only_content(frame)`
+    knows at a glance the frames that say nothing new once content was seen; it may overlook some. `write_error`
+    writes the dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the dialect's
+    providers are known to omit the terminal event after a complete answer.
     """
 
     __slots__ = (
         "_complete_at_eof",
         "_inspect",
+        "_only_content",
         "_splitter",
         "_write_error",
         "content",
@@ -37,11 +39,13 @@ class SseTap:
     def __init__(
         self,
         inspect: Callable[[SseTap, SseEvent], None],
+        only_content: Callable[[bytes], bool],
         write_error: Callable[[ErrorReport], bytes],
         complete_at_eof: Callable[[SseTap], bool] = lambda tap: False,
     ) -> None:
         self._splitter = SseSplitter()
         self._inspect = inspect
+        self._only_content = only_content
         self._write_error = write_error
         self._complete_at_eof = complete_at_eof
         self.content = False
@@ -55,7 +59,8 @@ class SseTap:
         """Whole frames out, as they came. Raises `FrameTooLarge`."""
         frames = self._splitter.feed(data)
         for frame in frames:
-            self._look(frame)
+            if not (self.content and self._only_content(frame)):
+                self._look(frame)
         return b"".join(frames)
 
     def close(self) -> bytes:

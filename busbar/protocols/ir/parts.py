@@ -57,9 +57,13 @@ Source: TypeAlias = Base64Data | Url | FileId | PlainText
 
 
 class Text(Node, kw_only=True):
+    """`signature` (of `signer`, as in `Thinking`): some models sign what they say after thinking."""
+
     text: str
     citations: list[Citation] = []
     cache: Cache | None = None
+    signature: str | None = None
+    signer: str | None = None
 
 
 class Thinking(Node, kw_only=True):
@@ -99,12 +103,17 @@ class Audio(Node, kw_only=True):
 
 
 class ToolUse(Node, kw_only=True):
-    """The model asks for a tool. `arguments` is JSON text as the model wrote it (it need not be valid)."""
+    """The model asks for a tool. `arguments` is JSON text as the model wrote it (it need not be valid).
+
+    `signature` (of `signer`, as in `Thinking`): some models sign their calls, and want the signature back.
+    """
 
     id: str
     name: str
     arguments: str
     cache: Cache | None = None
+    signature: str | None = None
+    signer: str | None = None
 
 
 class ToolResult(Node, kw_only=True):

@@ -17,7 +17,7 @@ from busbar.protocols.openai.response import inspect_response, read_response, wr
 from busbar.protocols.openai.stream_read import OpenaiStreamReader
 from busbar.protocols.openai.stream_tap import stream_tap
 from busbar.protocols.openai.stream_write import OpenaiStreamWriter
-from busbar.protocols.openai.words import DIALECT
+from busbar.protocols.openai.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.protocol import Protocol, Route
 
 PROTOCOL = Protocol(
@@ -25,6 +25,7 @@ PROTOCOL = Protocol(
     routes=(Route(path="/v1/chat/completions"), Route(path="/chat/completions")),
     knowledge=KNOWLEDGE,
     egress_path=lambda model, stream: "/v1/chat/completions",
+    tool_call_ids=TOOL_CALL_ID,
     forwarded_headers=frozenset({"openai-beta", "x-request-id", "traceparent", "tracestate"}),
     required_headers={},
     stream_content_type="text/event-stream",

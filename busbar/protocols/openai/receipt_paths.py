@@ -97,6 +97,8 @@ def _within(parts: Sequence[Part], rest: str, form: MessageForm | None, message:
     part = parts[at]
     if isinstance(part, ToolResult):
         return _within(part.content, rest, form)
+    if rest.startswith(".citations"):
+        return f"{message}.annotations"
     inner, keys = _INNER.get(type(part), ("", ()))
     if keys and rest.startswith(keys):
         rest = inner + rest.removeprefix(".source")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -46,10 +46,11 @@ class ChoiceState:
             return
         delta = entry.get("delta")
         if isinstance(delta, dict):
-            path: Path = ("choices", position, "delta")
-            for key, reader in _DELTA_READERS:
-                if value := delta.get(key):
-                    reader(self, delta, value, (*path, key), draft)
+            said = [key for key in delta if key in _DELTA_READERS and delta[key]]
+            if len(said) > 1:
+                said.sort(key=_MADE_IN_ORDER.index)
+            for key in said:
+                _DELTA_READERS[key](self, delta, delta[key], ("choices", position, "delta", key), draft)
             self._take_echo(entry, position, draft)
         if entry.get("finish_reason"):
             self._finish(entry, position, draft)
@@ -215,14 +216,15 @@ def _take_names(delta: _Holder, function: _Holder, paths: tuple[Path, Path], dra
         draft.take_more("name", function, (*paths[1], "name"))
 
 
-_DELTA_READERS: tuple[tuple[str, Callable[[ChoiceState, _Holder, Any, Path, Draft], None]], ...] = (
-    ("reasoning_details", _read_details),
-    ("reasoning_content", _read_thought),
-    ("reasoning", _read_thought),
-    ("content", _read_content),
-    ("refusal", _read_refusal),
-    ("annotations", _read_annotations),
-    ("tool_calls", _read_tool_calls),
-    ("function_call", _read_function_call),
-)
-"""In the order in which a model makes its parts."""
+_DELTA_READERS: Mapping[str, Callable[[ChoiceState, _Holder, Any, Path, Draft], None]] = {
+    "reasoning_details": _read_details,
+    "reasoning_content": _read_thought,
+    "reasoning": _read_thought,
+    "content": _read_content,
+    "refusal": _read_refusal,
+    "annotations": _read_annotations,
+    "tool_calls": _read_tool_calls,
+    "function_call": _read_function_call,
+}
+_MADE_IN_ORDER = tuple(_DELTA_READERS)
+"""A model thinks before it speaks, and speaks before it calls."""

@@ -120,7 +120,7 @@ class OpenaiStreamReader:
 
     def _take_repeats(self, document: dict[str, Any]) -> tuple[str, ...]:
         """Takes what `Started` says already."""
-        repeats = tuple(key for key in ENVELOPE if key in document and document[key] == getattr(self._started, key))
+        repeats = tuple([key for key in ENVELOPE if key in document and document[key] == getattr(self._started, key)])
         for key in repeats:
             del document[key]
         return repeats

@@ -18,7 +18,7 @@ _MATTERS = re.compile(
     rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"\s*:\s*[^\sn]|"index"\s*:\s*[1-9]'
     rb'|"base_resp"|"success"\s*:\s*false'
 )
-"""What makes a frame worth parsing once content was seen. Inside of texts quotation marks are escaped, so none of
+"""What makes a chunk worth parsing once content was seen. Inside of texts quotation marks are escaped, so none of
 these is ever found in what a model says."""
 
 _SAYS = (
@@ -49,7 +49,7 @@ class _Look:
             return
         if event.data.strip() == DONE:
             tap.ended = True
-        elif not tap.content or event.event == "error" or _MATTERS.search(event.data):
+        else:
             self._parse(tap, event)
 
     def complete(self, tap: SseTap) -> bool:
@@ -82,6 +82,12 @@ class _Look:
             tap.content = any(delta.get(key) for key in _SAYS)
 
 
-def stream_tap() -> SseTap:
+def stream_tap(framing: str = "") -> SseTap:
+    del framing  # there is only one
     look = _Look()
-    return SseTap(look.inspect, write_stream_error, look.complete)
+    return SseTap(look.inspect, _only_content, write_stream_error, look.complete)
+
+
+def _only_content(frame: bytes) -> bool:
+    """A chunk, not `[DONE]` nor a named event, in which nothing matters."""
+    return frame.startswith(b"data: {") and _MATTERS.search(frame) is None

@@ -220,7 +220,11 @@ def test_foreign_thinking_calls_and_refusals() -> None:
     assert second["id"].startswith("call_")
     assert second["function"] == {"name": "g", "arguments": "{}"}
     assert document["choices"][0]["finish_reason"] == "tool_calls"
-    assert receipt.dropped_paths == ("choices[0].content[0].signature", "choices[0].content[1]", "choices[0].content[5]")
+    assert receipt.dropped_paths == (
+        "choices[0].content[0].signature",
+        "choices[0].content[1]",
+        "choices[0].content[5]",
+    )
 
 
 def test_foreign_citations_point_into_the_whole_text() -> None:
