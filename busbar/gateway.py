@@ -68,6 +68,7 @@ class BusbarGateway:
             doorkeeper=doorkeeper,
             upstream=self._upstream,
             metrics=directory.metrics,
+            continuity=directory.continuity,
             clock=self.system.clock,
             limits=limits,
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from busbar.actors.continuity import Continuity
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot
 from busbar.actors.metrics import Metrics
@@ -53,10 +54,12 @@ class Gateway(LoopActor):
         self._direct: dict[str, LoopRef] = {}
         self._listing: dict[str, list[LoopRef]] = {}
         self._metrics: LoopRef | None = None
+        self._continuity: LoopRef | None = None
         self._draining = False
 
     def on_start(self) -> None:
         self._metrics = self.spawn(Metrics, name="metrics")
+        self._continuity = self.spawn(Continuity, name="continuity")
         for spec in self._plan.members:
             self._members[spec.model] = self.spawn(Member, spec, name=f"member:{spec.model}")
         for pool in self._plan.pools:
@@ -70,12 +73,14 @@ class Gateway(LoopActor):
     @handles(Resolve)
     def resolve(self, _message: Resolve) -> Directory:
         assert self._metrics is not None, "on_start has run"
+        assert self._continuity is not None, "on_start has run"
         return Directory(
             generation=self._plan.generation,
             pools=dict(self._pools),
             direct=dict(self._direct),
             members=dict(self._members),
             metrics=self._metrics,
+            continuity=self._continuity,
         )
 
     @handles(MemberStarted)

@@ -46,6 +46,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Members that this request was at already."""
     refused: frozenset[str] = frozenset()
     """Members that the pool picked for it and that could not take it after all. The pool keeps this list."""
+    only: frozenset[str] | None = None
+    """Members that can do what is asked; None: all can."""
     session: str | None = None
     context_above: int | None = None
     """The request did not fit into a context of so many tokens: only larger or unknown ones make sense."""
@@ -167,6 +169,25 @@ class Directory(Struct, frozen=True, kw_only=True):
     """The implicit pool of each model, by the model's name."""
     members: dict[str, LoopRef]
     metrics: LoopRef
+    continuity: LoopRef
+
+
+# To Continuity ---------------------------------------------------------------------------------------------------
+
+
+class Keep(Struct, frozen=True, kw_only=True):
+    """Keep this state of one turn, under each of the keys that it may be asked for by."""
+
+    keys: tuple[str, ...]
+    state: object
+    """Opaque to the actor, and never changed (`protocols.continuity.Kept`)."""
+    weight_bytes: int
+
+
+class Recall(Struct, frozen=True):
+    """What was kept under these keys? Answered with a dict of those that are still there."""
+
+    keys: tuple[str, ...]
 
 
 # To Metrics ------------------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ class Pool(LoopActor):
         benched: list[Candidate] = []
         refusals: dict[str, Refusal] = {}
         for model, member in self._members.items():
-            if model in route.tried or member.excluded or _too_small(member, route.context_above):
+            if model in route.tried or member.excluded or not _fits(member, route):
                 continue
             refusal = self._refusal(member, now)
             if refusal is not None:
@@ -164,5 +164,9 @@ class Pool(LoopActor):
         return max(1.0, min(waits, default=HOPELESS_RETRY_SECS))
 
 
-def _too_small(member: PoolMember, context_above: int | None) -> bool:
-    return context_above is not None and member.context_max is not None and member.context_max <= context_above
+def _fits(member: PoolMember, route: Route) -> bool:
+    """Whether the member could answer this request at all."""
+    if route.only is not None and member.model not in route.only:
+        return False
+    above = route.context_above
+    return above is None or member.context_max is None or member.context_max > above

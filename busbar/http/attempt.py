@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from busbar.actors.runtime import Clock
+from busbar.actors.messages import Keep, Recall
+from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
 from busbar.http.auth import Caller
 from busbar.http.headers import forwarded, media_type, relayed
@@ -19,18 +20,14 @@ from busbar.http.lanes import Lane
 from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
 from busbar.http.stream_relay import InBandError, StreamRelay
 from busbar.protocols.body import Body
+from busbar.protocols.continuity import keys_of, restore
+from busbar.protocols.crossing import Crossing
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
 from busbar.protocols.framing import FrameTooLarge
 from busbar.protocols.protocol import Hop, Operation, Protocol
 from busbar.protocols.receipt import Receipt
-from busbar.protocols.translate import (
-    StreamTranslator,
-    Unreadable,
-    own_request,
-    translate_request,
-    translate_response,
-)
+from busbar.protocols.translate import Unreadable, own_request
 from busbar.protocols.usage import Usage
 
 LINGER_SECS = 1.0
@@ -79,18 +76,27 @@ class Attempt:
     """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, and `broken`, the failure of a stream that
     broke after it had started (the caller was told)."""
 
-    def __init__(self, call: Call, lane: Lane, upstream: Upstream, clock: Clock, limits: LimitsConfig) -> None:
+    def __init__(
+        self,
+        call: Call,
+        lane: Lane,
+        *,
+        upstream: Upstream,
+        continuity: LoopRef,
+        clock: Clock,
+        limits: LimitsConfig,
+    ) -> None:
         self._call = call
         self._lane = lane
         self._upstream = upstream
+        self._continuity = continuity
         self._clock = clock
         self._limits = limits
         self._deadline: asyncio.Timeout | None = None
         self._same = lane.protocol is call.ingress
-        self._stream_usage = False
+        self._crossing: Crossing | None = None
         self._finished = False
-        self._receipt = Receipt()
-        self._answer_receipt = Receipt("response.")
+        self._own_receipt = Receipt()
         self.usage: Usage | None = None
         self.first_byte_at: float | None = None
         self.broken: Failure | None = None
@@ -98,7 +104,7 @@ class Attempt:
     @property
     def dropped_fields(self) -> tuple[str, ...]:
         """What had no place on the other side: the request's fields, then the answer's."""
-        return self._receipt.dropped_paths + self._answer_receipt.dropped_paths
+        return self._own_receipt.dropped_paths if self._crossing is None else self._crossing.dropped_fields
 
     async def run(self, timeout_secs: float) -> Failed | None:
         """None: the caller has its answer. The timeout ends with the first byte to the caller.
@@ -106,7 +112,7 @@ class Attempt:
         Raises `InvalidRequest` (the caller's document cannot be read; nothing was sent), `MalformedCredential`,
         `CallerGone`.
         """
-        body = self._request_body()
+        body = await self._request_body()
         try:
             async with asyncio.timeout(timeout_secs) as self._deadline:
                 return await self._exchange_with_provider(body)
@@ -118,20 +124,28 @@ class Attempt:
 
     # --- there
 
-    def _request_body(self) -> bytes:
+    async def _request_body(self) -> bytes:
         call, lane = self._call, self._lane
-        if self._same:
-            return own_request(call.ingress, call.body, lane.upstream_model, self._receipt)
-        translated = translate_request(call.ingress, lane.protocol, call.body.document(), self._hop())
-        self._receipt = translated.receipt
-        self._stream_usage = translated.stream_usage
-        return translated.body
+        if lane.protocol is call.ingress:
+            return own_request(call.ingress, call.body, lane.upstream_model, self._own_receipt)
+        request = call.ingress.read_request(call.body.document())
+        keys = keys_of(request)
+        if keys:
+            restore(request, await self._continuity.ask(Recall(keys)), lane.protocol.name)
+        self._crossing = Crossing(call.ingress, lane.protocol, request, self._hop())
+        return self._crossing.body
+
+    def _keep_aside(self) -> None:
+        """The answer is whole: keeps what of it the caller's dialect cannot carry, for the next turn."""
+        entries = self._crossing.kept_aside() if self._crossing is not None else {}
+        if entries:
+            kept = next(iter(entries.values()))
+            self._continuity.tell(Keep(keys=tuple(entries), state=kept, weight_bytes=kept.weight_bytes))
 
     def _hop(self) -> Hop:
         return Hop(
             model=self._lane.upstream_model,
             default_max_tokens=self._lane.default_max_tokens,
-            stream_usage=self._stream_usage,
             framing=self._call.framing,
             now=int(self._clock.time()),
             nonce=self._call.request_id,
@@ -188,14 +202,14 @@ class Attempt:
         if not found.readable:
             return _failed(FailureClass.SERVER_ERROR, UNREADABLE, refund=True)
         self.usage = found.usage
-        headers = relayed(answer.headers) if self._same else self._foreign_headers("application/json")
-        if not self._same:
+        headers = relayed(answer.headers)
+        if self._crossing is not None:
+            headers = self._foreign_headers("application/json")
             try:
-                body, self.usage = translate_response(
-                    lane.protocol, call.ingress, body, self._hop(), self._answer_receipt
-                )
+                body, self.usage = self._crossing.answer(body)
             except Unreadable:
                 return _failed(FailureClass.SERVER_ERROR, UNREADABLE, refund=True)
+            self._keep_aside()
         self._first_byte()
         await call.exchange.send(answer.status if self._same else 200, self._answer_headers(headers), body)
         return None
@@ -208,8 +222,8 @@ class Attempt:
             return await self._not_a_stream(answer)
         pipe = (
             lane.protocol.stream_tap(call.framing)
-            if self._same
-            else StreamTranslator(lane.protocol, call.ingress, self._hop(), self._answer_receipt)
+            if self._crossing is None
+            else self._crossing.stream(on_whole=self._keep_aside)
         )
         content_type = call.ingress.framing_content_types.get(call.framing, call.ingress.stream_content_type)
         headers = relayed(answer.headers) if self._same else self._foreign_headers(content_type)

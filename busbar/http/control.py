@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,8 +17,8 @@ from busbar.http.auth import Doorkeeper, Refused
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Controls
 from busbar.protocols.errors import ErrorKind, ErrorReport
-from busbar.protocols.protocol import Hop
-from busbar.protocols.registry import by_headers
+from busbar.protocols.protocol import Hop, Protocol
+from busbar.protocols.registry import by_headers, own_model_lists
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,6 +52,7 @@ class Control:
             ("GET", "/stats"): self.stats,
             ("GET", "/v1/models"): self.models,
             ("HEAD", "/api/hello"): self.hello,
+            **{("GET", path): partial(self._models, dialect) for path, dialect in own_model_lists().items()},
         }
 
     async def healthz(self, _request: web.BaseRequest) -> web.Response:
@@ -88,6 +90,7 @@ class Control:
             "members": await self._members(),
             "actors": [msgspec.to_builtins(actor) for actor in self._system.snapshot()],
             "metrics": await directory.metrics.ask(Snapshot()),
+            "continuity": await directory.continuity.ask(Snapshot()),
         }
 
     async def _members(self) -> list[dict[str, Any]]:
@@ -98,8 +101,11 @@ class Control:
         ]
 
     async def models(self, request: web.BaseRequest) -> web.Response:
-        """Pools and models, in the shape of the dialect that the headers show."""
-        dialect = by_headers(request.headers)
+        """On the shared path: in the shape of the dialect that the headers show."""
+        return await self._models(by_headers(request.headers), request)
+
+    async def _models(self, dialect: Protocol, request: web.BaseRequest) -> web.Response:
+        """The names that may be asked for, pools first."""
         hop = Hop(now=int(time.time()))
         try:
             self._doorkeeper.admit(request.headers, request.query)

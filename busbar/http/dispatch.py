@@ -16,6 +16,7 @@ from busbar.config.schema import LimitsConfig
 from busbar.http.exchange import AiohttpExchange
 from busbar.http.ports import CallerGone
 from busbar.http.relay import Relay
+from busbar.http.reports import NOTHING_HERE
 from busbar.http.routes import Routes, Target
 from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop
@@ -68,13 +69,16 @@ class Dispatch:
 
     def _unrouted(self, request: web.BaseRequest, path: str, target: Target | None) -> web.StreamResponse:
         """No such path, or not by this method: told in the dialect that the path or the headers show."""
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            # Clients that try a socket first fall back to POST at once when they are told so.
+            return web.Response(status=426, headers={"connection": "close"})
         allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if known == path]
         if allowed:
             report = ErrorReport(
                 kind=ErrorKind.BAD_REQUEST, status=405, message=f"{request.method} is not allowed here."
             )
         else:
-            report = ErrorReport(kind=ErrorKind.NOT_FOUND, message="There is nothing at this path.")
+            report = NOTHING_HERE
         dialect = by_headers(request.headers) if target is None else target.ingress
         answer = dialect.write_error(report, Hop())
         headers = {**answer.headers, "allow": ", ".join(allowed)} if allowed else answer.headers

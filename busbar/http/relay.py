@@ -26,7 +26,7 @@ from busbar.http.destinations import Destination, Destinations, NotOwned, Unknow
 from busbar.http.lanes import Lane
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange, Upstream
 from busbar.http.record import Record
-from busbar.http.reports import client_report, exhausted, final, outcome_of, report_of_callers_account
+from busbar.http.reports import NOTHING_HERE, client_report, exhausted, final, outcome_of, report_of_callers_account
 from busbar.http.routes import Target
 from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorKind, ErrorReport, report_of
@@ -56,14 +56,20 @@ class Relay:
         doorkeeper: Doorkeeper,
         upstream: Upstream,
         metrics: LoopRef,
+        continuity: LoopRef,
         clock: Clock,
         limits: LimitsConfig,
     ) -> None:
         self._destinations = destinations
         self._lanes = lanes
+        self._speakers = {
+            lane.protocol.name: frozenset(name for name, other in lanes.items() if other.protocol is lane.protocol)
+            for lane in lanes.values()
+        }
         self._doorkeeper = doorkeeper
         self._upstream = upstream
         self._metrics = metrics
+        self._continuity = continuity
         self._clock = clock
         self._limits = limits
         self._giving_back: set[asyncio.Task[None]] = set()
@@ -121,15 +127,16 @@ class Relay:
         """Tries members until one answers. None: the caller has an answer; else what it is to be told."""
         deadline = self._clock.now() + destination.deadline_secs
         session = call.exchange.headers.get(destination.session_header) if destination.session_header else None
+        only = None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset())
         tried: frozenset[str] = frozenset()
         context_above: int | None = None
         last: Failed | None = None
         for _ in range(destination.cap + 1):
-            route = Route(tried=tried, session=session, context_above=context_above)
+            route = Route(tried=tried, only=only, session=session, context_above=context_above)
             reply = await self._route(destination.ref, route)
             if isinstance(reply, Exhausted):
                 if last is None:
-                    return exhausted(reply)
+                    return exhausted(reply) if reply.reasons or only is None else NOTHING_HERE
                 break
             last = await self._try(call, reply, deadline, request)
             if last is None:
@@ -167,7 +174,14 @@ class Relay:
         """One attempt, and the one report that its permit owes the member."""
         permit = _Permit(assignment)
         lane = self._lanes[assignment.member]
-        attempt = Attempt(call, lane, self._upstream, self._clock, self._limits)
+        attempt = Attempt(
+            call,
+            lane,
+            upstream=self._upstream,
+            continuity=self._continuity,
+            clock=self._clock,
+            limits=self._limits,
+        )
         started_at = self._clock.now()
         available_secs = max(0.0, deadline - started_at)
         word = "cancelled"

@@ -13,6 +13,8 @@ from busbar.protocols.protocol import InvalidRequest
 NAME_CHARS_MAX = 128
 """Of a name that a caller sent, no more than this is sent back."""
 
+NOTHING_HERE = ErrorReport(kind=ErrorKind.NOT_FOUND, message="There is nothing at this path.")
+
 
 def report_of_callers_account(failure: Failure) -> ErrorReport:
     """A provider refused the caller's own account (passthrough): the answer concerns it."""

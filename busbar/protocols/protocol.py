@@ -162,6 +162,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """Where a request to a provider names the model."""
     tool_call_ids: IdStyle
     """How tool calls are called."""
+    tool_name_chars_max: int = 64
+    """Longer names of tools are shortened on the way there, and given back on the way back (`ids.fit_name`)."""
     forwarded_headers: frozenset[str]
     """The caller's headers that go to a provider of the same dialect, lower-case."""
     required_headers: Headers
@@ -194,10 +196,12 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
 
-    spell: Callable[[Request | Response | None, str], str]
+    spell: Callable[[Request | Response | None, str], str] = lambda document, path: path
     """(document, or None for a stream, a place of it in the IR's names) → the place in this dialect's words."""
 
     write_models: Callable[[Sequence[str], Hop], Document]
     """The names that a caller may use, as this dialect's SDKs list models."""
+    models_path: str | None = None
+    """A path of its own for that list; None: the shared `/v1/models` only."""
     telltale_header: str | None = None
     """A header by which this dialect's callers are known on paths that several dialects share, lower-case."""

@@ -23,3 +23,8 @@ def by_headers(headers: Mapping[str, str]) -> Protocol:
         if protocol.telltale_header is not None and protocol.telltale_header in headers:
             return protocol
     return openai.PROTOCOL
+
+
+def own_model_lists() -> Mapping[str, Protocol]:
+    """The paths on which a dialect lists its models for itself."""
+    return {protocol.models_path: protocol for protocol in PROTOCOLS.values() if protocol.models_path is not None}

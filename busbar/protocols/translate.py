@@ -5,14 +5,18 @@ Nothing here knows any dialect. The receipt of a hop names what was dropped, cha
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
 
 from busbar.protocols.body import Body
+from busbar.protocols.continuity import TurnCollector
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.failures import FailureSignal
+from busbar.protocols.ids import IdStyle, mint_id
 from busbar.protocols.ir import (
     ArgumentsDelta,
     BlockStart,
@@ -23,6 +27,7 @@ from busbar.protocols.ir import (
     OpaqueEvent,
     RedactedThinking,
     RefusalDelta,
+    Request,
     Started,
     TextDelta,
     Thinking,
@@ -36,6 +41,9 @@ from busbar.protocols.usage import Usage, merged
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+_CALL = IdStyle("call_")
+"""For calls that came without an id; the caller's dialect makes its own of it."""
 
 
 class Unreadable(Exception):
@@ -53,7 +61,11 @@ class TranslatedRequest(Struct, frozen=True, kw_only=True):
 
 def translate_request(source: Protocol, target: Protocol, document: Document, hop: Hop) -> TranslatedRequest:
     """The caller's request as the target's. Raises `InvalidRequest` when it is not one of the source's."""
-    request = source.read_request(document)
+    return write_request(source, target, source.read_request(document), hop)
+
+
+def write_request(source: Protocol, target: Protocol, request: Request, hop: Hop) -> TranslatedRequest:
+    """A request that was read from `source`, as the target's."""
     receipt = Receipt(spell=partial(source.spell, request))
     body = _encode(target.write_request(request, hop, receipt))
     return TranslatedRequest(body=body, receipt=receipt, stream_usage=bool(request.stream_usage))
@@ -70,9 +82,19 @@ def own_request(protocol: Protocol, body: Body, model: str, receipt: Receipt) ->
 
 
 def translate_response(
-    source: Protocol, target: Protocol, body: bytes, hop: Hop, receipt: Receipt
+    source: Protocol,
+    target: Protocol,
+    body: bytes,
+    hop: Hop,
+    receipt: Receipt,
+    own_names: Mapping[str, str] = MappingProxyType({}),
+    turn: TurnCollector | None = None,
 ) -> tuple[bytes, Usage | None]:
-    """A provider's whole answer in the caller's dialect, and the usage it states. Raises `Unreadable`."""
+    """A provider's whole answer in the caller's dialect, and the usage it states. Raises `Unreadable`.
+
+    `own_names`: tools that go back under another name than the provider knows them by. `turn` is shown what the
+    answer is made of.
+    """
     try:
         document = _decode(body)
         if not isinstance(document, dict):
@@ -81,18 +103,45 @@ def translate_response(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest) as error:
         raise Unreadable(f"the answer is no {source.name} answer: {type(error).__name__}") from None
     receipt.spell = partial(source.spell, response)
+    calls = [part for choice in response.choices for part in choice.parts if isinstance(part, ToolUse)]
+    for ordinal, call in enumerate(calls):
+        call.id = call.id or mint_id(_CALL, hop.nonce, ordinal)
+        call.name = own_names.get(call.name, call.name)
+    if turn is not None and response.choices:
+        turn.see_parts(response.choices[0].parts)
     return _encode(target.write_response(response, hop, receipt)), response.usage
 
 
 class StreamTranslator:
-    """A `StreamPipe` between two dialects: events are translated one by one, as they come, never buffered whole."""
+    """A `StreamPipe` between two dialects: events are translated one by one, as they come, never buffered whole.
 
-    __slots__ = ("_reader", "_writer", "content", "ended", "error", "usage")
+    `own_names` and `turn` as for `translate_response`. `on_whole` is called when the answer is whole, before its end
+    is written.
+    """
 
-    def __init__(self, source: Protocol, target: Protocol, hop: Hop, receipt: Receipt) -> None:
+    __slots__ = (
+        *("_calls", "_nonce", "_on_whole", "_own_names", "_reader", "_turn", "_writer"),
+        *("content", "ended", "error", "usage"),
+    )
+
+    def __init__(
+        self,
+        source: Protocol,
+        target: Protocol,
+        hop: Hop,
+        receipt: Receipt,
+        own_names: Mapping[str, str] = MappingProxyType({}),
+        turn: TurnCollector | None = None,
+        on_whole: Callable[[], None] = lambda: None,
+    ) -> None:
         receipt.spell = partial(source.spell, None)
         self._reader = source.stream_reader()
         self._writer = target.stream_writer(hop, receipt)
+        self._nonce = hop.nonce
+        self._calls = 0
+        self._own_names = own_names
+        self._turn = turn
+        self._on_whole = on_whole
         self.content = False
         self.ended = False
         self.usage: Usage | None = None
@@ -118,6 +167,8 @@ class StreamTranslator:
         for chunk in chunks:
             for event in chunk.events:
                 self._note(event)
+                if self._turn is not None:
+                    self._turn.see(event)
             if self.error is not None:
                 break
             out.append(self._writer.write(chunk))
@@ -129,12 +180,18 @@ class StreamTranslator:
                 self.content = self.content or said != ""
             case ArgumentsDelta():
                 self.content = True
-            case BlockStart(part=ToolUse() | Thinking() | RedactedThinking()) | OpaqueEvent():
+            case BlockStart(part=ToolUse() as call):
+                self.content = True
+                call.id = call.id or mint_id(_CALL, self._nonce, self._calls)
+                call.name = self._own_names.get(call.name, call.name)
+                self._calls += 1
+            case BlockStart(part=Thinking() | RedactedThinking()) | OpaqueEvent():
                 self.content = True
             case Started(usage=Usage() as usage) | UsageSeen(usage=usage):
                 self.usage = merged(self.usage, usage)
             case Ended():
                 self.ended = True
+                self._on_whole()
             case Errored(signal=signal):
                 self.error = signal
             case _:

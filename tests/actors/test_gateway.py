@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from busbar.actors.continuity import Continuity
 from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import (
@@ -90,15 +91,18 @@ def test_directory_names_everything_once(kit: Kit) -> None:
         "direct": {name: ref.name for name, ref in directory.direct.items()},
         "members": {name: ref.name for name, ref in directory.members.items()},
         "metrics": directory.metrics.name,
+        "continuity": directory.continuity.name,
     }
     assert names == {
         "pools": {"fast": "pool:fast", "a": "pool:a"},
         "direct": {"a": "direct:a", "b": "direct:b"},
         "members": {"a": "member:a", "b": "member:b"},
         "metrics": "metrics",
+        "continuity": "continuity",
     }
     assert [ref.name for ref in kit.system.children(tree.root)] == [
         "metrics",
+        "continuity",
         "member:a",
         "member:b",
         "pool:fast",
@@ -227,7 +231,7 @@ def test_shutdown_stops_children_before_parents_and_pools_before_their_members(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stopped: list[str] = []
-    for kind in (Gateway, Member, Pool, Metrics):
+    for kind in (Gateway, Member, Pool, Metrics, Continuity):
         monkeypatch.setattr(kind, "on_stop", lambda actor: stopped.append(actor.name))
     with Kit() as kit:
         Tree(kit)
@@ -238,6 +242,7 @@ def test_shutdown_stops_children_before_parents_and_pools_before_their_members(
         "pool:fast",
         "member:b",
         "member:a",
+        "continuity",
         "metrics",
         "gateway",
     ]

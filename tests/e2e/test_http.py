@@ -77,10 +77,11 @@ async def test_other_paths_and_methods_are_refused_plainly() -> None:
         async with world.http.get("/nothing/here") as response:
             error_of("openai", await response.read())
             assert response.status == 404
-        async with world.http.post(
-            "/v1/messages/count_tokens", headers={"anthropic-version": "2023-06-01"}
-        ) as response:
+        async with world.http.post("/v1/messages/nothing", headers={"anthropic-version": "2023-06-01"}) as response:
             assert (response.status, error_of("anthropic", await response.read())[0]) == (404, "not_found_error")
+        socket = {"connection": "upgrade", "upgrade": "websocket"}
+        async with world.http.get("/v1/responses", headers=socket) as response:
+            assert response.status == 426
         async with world.http.get("/v1/messages") as response:
             error_of("anthropic", await response.read())
             assert (response.status, response.headers["allow"]) == (405, "POST")
@@ -101,6 +102,24 @@ async def test_models_are_listed_in_the_dialect_that_the_headers_show() -> None:
         assert [model["id"] for model in anthropic["data"]] == ["smart", "claude", "gpt"]
         assert {model["type"] for model in anthropic["data"]} == {"model"}
         assert (anthropic["first_id"], anthropic["has_more"]) == ("smart", False)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/pool/v1/messages/count_tokens"])
+async def test_tokens_are_counted_by_members_of_the_callers_dialect(path: str) -> None:
+    """Passed through to them; where there is none the answer is a clean 404."""
+    pools = (
+        "pools: {pool: {members: [{target: gpt, weight: 9}, {target: claude}]}, other: {members: [{target: gpt}]}}"
+    )
+    async with World(config=pools) as world:
+        body = {"model": "pool", "messages": [{"role": "user", "content": "one two three"}]}
+        answer = await world.post(path, body)
+        direct = await world.post("/v1/messages/count_tokens", {**body, "model": "claude"})
+        nobody = await world.post("/v1/messages/count_tokens", {**body, "model": "other"})
+        assert (answer.status, answer.json()) == (200, direct.json())
+        assert answer.json()["input_tokens"] >= 3
+        assert (nobody.status, error_of("anthropic", nobody.body)[0]) == (404, "not_found_error")
+        assert [request.path for request in world.providers.requests] == ["/v1/messages/count_tokens"] * 2
+        assert (await world.member("gpt"))["free_slots"] == 20
 
 
 # --- keys

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from busbar.actors.runtime import LoopClock
+from busbar.actors.continuity import Continuity
+from busbar.actors.runtime import ActorSystem, LoopClock
 from busbar.config.schema import LimitsConfig
 from busbar.http import attempt as attempts
 from busbar.http.attempt import Attempt, Call, Failed
@@ -123,7 +124,16 @@ async def run(
         rules=ErrorRules(),
         default_max_tokens=100,
     )
-    failed = await Attempt(call, lane, upstream, LoopClock(), LimitsConfig()).run(timeout_secs)
+    system = ActorSystem(register=False)
+    attempt = Attempt(
+        call,
+        lane,
+        upstream=upstream,
+        continuity=system.spawn(Continuity, name="continuity"),
+        clock=LoopClock(),
+        limits=LimitsConfig(),
+    )
+    failed = await attempt.run(timeout_secs)
     assert upstream.closed == 1, "every answer is closed, whatever happens"
     return failed, exchange.log
 

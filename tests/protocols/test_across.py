@@ -1,14 +1,11 @@
 """Recorded traffic goes from each dialect to each other: what comes out is native there, and says the same.
 
 Requests are judged by the embedded providers, which refuse what the real ones refuse, and by the SDKs' parameter
-types; answers and streams by the SDKs' own models. The receipt is held to its word: a field that changes nothing in
-what is written is on it, and what it names is in the document.
+types; answers and streams by the SDKs' own models.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -45,8 +42,7 @@ from busbar.protocols.ir import (
     ToolUse,
     UsageSeen,
 )
-from busbar.protocols.leftovers import says_nothing
-from busbar.protocols.protocol import Hop, InvalidRequest
+from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
 from busbar.protocols.translate import StreamTranslator
@@ -96,6 +92,15 @@ def hop_of(recording: Recording, document: dict[str, Any]) -> tuple[dict[str, An
     return target.write_request(request, HOP, receipt), receipt
 
 
+def known_paths(value: Any, path: str = "") -> set[str]:
+    inner: list[tuple[str, Any]] = []
+    if isinstance(value, list):
+        inner = [(f"{path}[{at}]", each) for at, each in enumerate(value)]
+    elif isinstance(value, dict):
+        inner = [(f"{path}.{key}" if path else key, each) for key, each in value.items()]
+    return {path} | {known for at, each in inner for known in known_paths(each, at)}
+
+
 # --- requests ------------------------------------------------------------------------------------------------------
 
 
@@ -109,102 +114,6 @@ def test_a_request_is_accepted_in_the_other_dialect(recording: Recording) -> Non
             VALIDATE[target](document, {})
     else:
         VALIDATE[target](document, {})
-
-
-SCHEMAS = {"input", "input_schema", "parameters", "schema"}
-"""Where keys are the caller's own."""
-
-ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
-    "messages[].content[].image_url.detail": ("auto",),
-    "messages[].content[].is_error": (False,),
-    "messages[].tool_calls[].function.arguments": ("{}",),
-    "messages[].tool_calls[].type": ("function",),
-    "messages[].type": ("text/plain",),  # a tag that no API knows
-    "frequency_penalty": (0,),
-    "max_tokens": (4096,),  # the default
-    "n": (1,),
-    "parallel_tool_calls": (True,),
-    "presence_penalty": (0,),
-    "response_format": ({"type": "text"},),
-    "response_format.type": ("text",),
-    "response_format.json_schema.strict": (True, False),  # Anthropic always enforces a schema
-    "stream_options": ({"include_usage": True},),  # Anthropic always tells usage; the way back knows
-    "stream_options.include_usage": (True,),
-    "temperature": (1,),
-    "tool_choice.type": ("function",),
-    "tools[].function.parameters": ({"type": "object", "properties": {}},),
-    "tools[].function.strict": (False,),
-    "tools[].input_schema": ({"type": "object", "properties": {}},),
-}
-"""What may be left out without a word: it says what goes without saying."""
-
-SAID_TWICE = {("openai", 45, "messages[].reasoning"): "the same thought as `reasoning_content`"}
-
-
-def places(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Every key of a document that says something: its path, and the object that holds it."""
-    if isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from places(inner, f"{path}[{at}]")
-    elif isinstance(value, dict):
-        for key, inner in list(value.items()):
-            here = f"{path}.{key}" if path else key
-            if not says_nothing(inner):
-                yield here, value, key
-            if key not in SCHEMAS:
-                yield from places(inner, here)
-
-
-def related(one: str, other: str) -> bool:
-    """One is the other, or holds it."""
-    short, long = sorted((one, other), key=len)
-    return long == short or (long.startswith(short) and long[len(short)] in ".[")
-
-
-def without(recording: Recording, holder: dict[str, Any], key: str) -> dict[str, Any] | None:
-    """What is written when a field is missing; None when it must be there."""
-    before = dict(holder)
-    del holder[key]
-    try:
-        return hop_of(recording, recording.request.body)[0]
-    except InvalidRequest:
-        return None
-    finally:
-        holder.clear()
-        holder.update(before)
-
-
-@pytest.mark.parametrize("recording", exchanges(with_request))
-def test_a_field_that_did_not_cross_is_on_the_receipt(recording: Recording) -> None:
-    written, receipt = hop_of(recording, recording.request.body)
-    named = [entry.path for entry in receipt.entries]
-    unnamed = []
-    for path, holder, key in places(recording.request.body):
-        pattern = re.sub(r"\[\d+\]", "[]", path)
-        if path == "model" or any(related(path, name) for name in named):
-            continue
-        if holder[key] in ASKS_FOR_NOTHING.get(pattern, ()):
-            continue
-        if (recording.protocol, recording.number, pattern) in SAID_TWICE:
-            continue
-        if without(recording, holder, key) == written:
-            unnamed.append(path)
-    assert unnamed == []
-
-
-@pytest.mark.parametrize("recording", exchanges(with_request))
-def test_a_receipt_speaks_of_the_callers_own_fields(recording: Recording) -> None:
-    _, receipt = hop_of(recording, recording.request.body)
-    assert {entry.path for entry in receipt.entries if entry.change != "added"} <= known_paths(recording.request.body)
-
-
-def known_paths(value: Any, path: str = "") -> set[str]:
-    inner: list[tuple[str, Any]] = []
-    if isinstance(value, list):
-        inner = [(f"{path}[{at}]", each) for at, each in enumerate(value)]
-    elif isinstance(value, dict):
-        inner = [(f"{path}.{key}" if path else key, each) for key, each in value.items()]
-    return {path} | {known for at, each in inner for known in known_paths(each, at)}
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

@@ -74,3 +74,21 @@ def test_a_last_frame_without_its_blank_line_is_still_an_event() -> None:
 def test_encoded_events_decode_to_themselves() -> None:
     wire = encode_event(b'{"x":1}', "ping") + encode_event(b"[DONE]")
     assert decode([wire]) == [SseEvent("ping", b'{"x":1}'), SseEvent("", b"[DONE]")]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data: x", b"data:  y", b"data:z", b"data", b": c", b"event: e", b"event:f", b"id: 1", b""]
+        ),
+        max_size=20,
+    ),
+    st.lists(st.integers(min_value=0, max_value=10_000), max_size=5),
+)
+def test_line_feeds_and_carriage_returns_give_the_same_events(lines: list[bytes], cuts: list[int]) -> None:
+    """Streams without carriage returns go a shorter way through the code."""
+    plain = b"".join(line + b"\n" for line in lines)
+    expected = decode([plain.replace(b"\n", b"\r\n")])
+    assert decode([plain]) == expected
+    assert decode(split_at(plain, cuts)) == expected
+    assert decode(plain.splitlines(keepends=True)) == expected

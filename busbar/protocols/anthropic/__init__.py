@@ -23,10 +23,11 @@ from busbar.protocols.anthropic.response import inspect_response, read_response,
 from busbar.protocols.anthropic.stream_read import AnthropicStreamReader
 from busbar.protocols.anthropic.stream_tap import stream_tap
 from busbar.protocols.anthropic.stream_write import AnthropicStreamWriter
-from busbar.protocols.anthropic.words import DIALECT, TOOL_USE_ID
+from busbar.protocols.anthropic.words import DIALECT, TOOL_NAME_CHARS_MAX, TOOL_USE_ID
 from busbar.protocols.protocol import Protocol, Route
 
 _PATH = "/v1/messages"
+_COUNT_PATH = "/v1/messages/count_tokens"
 
 
 def _egress_path(model: str, stream: bool) -> str:
@@ -39,10 +40,14 @@ PROTOCOL = Protocol(
         Route(path=_PATH, target_in="body"),
         Route(path="/{name}/v1/messages", target_in="path"),
         Route(path="/{provider}/{model}/v1/messages", target_in="path"),
+        Route(path=_COUNT_PATH, operation="count_tokens", stream=False),
+        Route(path="/{name}/v1/messages/count_tokens", target_in="path", operation="count_tokens", stream=False),
     ),
     knowledge=KNOWLEDGE,
     egress_path=_egress_path,
+    count_path=lambda model: _COUNT_PATH,
     tool_call_ids=TOOL_USE_ID,
+    tool_name_chars_max=TOOL_NAME_CHARS_MAX,
     forwarded_headers=frozenset(
         {"anthropic-beta", "anthropic-version", "x-request-id", "traceparent", "tracestate"},
     ),

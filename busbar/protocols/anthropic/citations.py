@@ -19,7 +19,7 @@ _DOCUMENT_KINDS = frozenset({"char_location", "page_location", "content_block_lo
 def read_citation(value: Any, path: str) -> Citation:
     """Raises `InvalidRequest` when it is no object, or a field that is understood has another type."""
     left = as_object(value, path)
-    kind = left.pop("type", None)
+    kind = take_text(left, "type", path)
     by_character = kind == "char_location"
     return Citation(
         cited_text=take_text(left, "cited_text", path),

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from busbar.protocols.anthropic.fit_sources import NoPlace, fit_document_source, fit_image_source, is_image
-from busbar.protocols.anthropic.words import DIALECT, TOOL_USE_ID
+from busbar.protocols.anthropic.words import DIALECT, TOOL_NAME_CHARS_MAX, TOOL_USE_ID
 from busbar.protocols.ids import TOOL_CALL_PREFIXES, fit_name, mint_id, translate_id
 from busbar.protocols.ir import (
     Audio,
@@ -45,7 +45,6 @@ _PLACES: Mapping[Place, tuple[type, ...]] = {
     "answer": _ASSISTANT,
 }
 NO_CITATIONS = "a citation here needs an index that only its provider issues"
-TOOL_NAME_CHARS_MAX = 128
 _TTLS = frozenset({"5m", "1h"})
 
 _decode = msgspec.json.Decoder().decode

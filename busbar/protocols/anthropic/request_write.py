@@ -87,7 +87,8 @@ def _thinking(reasoning: Reasoning) -> dict[str, Any]:
     if reasoning.enabled is False:
         kind = "disabled"
     else:
-        kind = own_form(reasoning, DIALECT) or ("adaptive" if reasoning.adaptive else "enabled")
+        other = own_form(reasoning, DIALECT)
+        kind = ("adaptive" if reasoning.adaptive else "enabled") if other is None else other
     written: dict[str, Any] = {"type": kind}
     if reasoning.budget_tokens is not None:
         written["budget_tokens"] = reasoning.budget_tokens

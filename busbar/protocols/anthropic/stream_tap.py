@@ -24,7 +24,7 @@ _SILENT = frozenset({"signature_delta", "citations_delta"})
 
 def stream_tap(framing: str = "") -> SseTap:
     del framing  # there is only one
-    return SseTap(_inspect, _only_content, write_stream_error)
+    return SseTap(_inspect, write_stream_error, only_content=_only_content)
 
 
 def _only_content(frame: bytes) -> bool:

@@ -12,6 +12,7 @@ DIALECT = "anthropic"
 
 MESSAGE_ID = IdStyle("msg_")
 TOOL_USE_ID = IdStyle("toolu_")
+TOOL_NAME_CHARS_MAX = 128
 REQUEST_ID = IdStyle("req_")
 
 OWN_FORM = "own"

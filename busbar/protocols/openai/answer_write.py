@@ -18,7 +18,7 @@ from busbar.protocols.openai.answer import (
     MessageForm,
     write_own_citation,
 )
-from busbar.protocols.openai.content_write import put_cache, write_part
+from busbar.protocols.openai.content_write import report_cache, write_part
 from busbar.protocols.openai.tools import tool_name
 from busbar.protocols.openai.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.receipt import Receipt
@@ -52,7 +52,7 @@ def write_own_answer(parts: list[Part], left: dict[str, Any], form: MessageForm,
 
 def write_call(use: ToolUse, path: str, receipt: Receipt, ordinal: int = 0, nonce: str = "0") -> dict[str, Any]:
     """Another dialect's tool call in our words. A call without an id (or arguments) gets one."""
-    put_cache({}, use.cache, path, receipt)
+    report_cache(use.cache, path, receipt)
     report_leftovers(use, DIALECT, path, receipt)
     return {
         "id": call_id(use.id, ordinal, nonce),

@@ -122,7 +122,7 @@ def _read_audio(left: dict[str, Any]) -> Part | None:
     data, container = inner.pop("data"), inner.pop("format")
     if inner:
         left["input_audio"] = inner
-    return Audio(data=data, format=container, native=native(DIALECT, left))
+    return Audio(data=data, format=container, native=Native(DIALECT, left))
 
 
 def _read_refusal(left: dict[str, Any]) -> Part | None:
@@ -139,6 +139,8 @@ def _read_thinking(left: dict[str, Any]) -> Part | None:
     texts = []
     for piece in pieces:
         if not isinstance(piece, dict) or piece.keys() != {"type", "text"} or piece["type"] != "text":
+            return None
+        if not isinstance(piece["text"], str):
             return None
         texts.append(piece["text"])
     del left["thinking"]

@@ -59,14 +59,14 @@ def write_part(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None
 
 def put_cache(document: dict[str, Any], cache: Cache | None, path: str, receipt: Receipt) -> None:
     """Puts an own cache breakpoint back; another dialect's is reported."""
-    if cache is None:
-        return
-    if not is_own(cache, DIALECT):
+    report_cache(cache, path, receipt)
+    if cache is not None and is_own(cache, DIALECT):
+        document["cache_control"] = {"type": "ephemeral"} | ({} if cache.ttl is None else {"ttl": cache.ttl})
+
+
+def report_cache(cache: Cache | None, path: str, receipt: Receipt) -> None:
+    if cache is not None and not is_own(cache, DIALECT):
         receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
-        return
-    document["cache_control"] = {"type": "ephemeral"}
-    if cache.ttl is not None:
-        document["cache_control"]["ttl"] = cache.ttl
 
 
 def _write_text(part: Text, path: str, receipt: Receipt) -> dict[str, Any]:

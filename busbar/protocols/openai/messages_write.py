@@ -14,7 +14,7 @@ from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm
 from busbar.protocols.openai.answer_write import call_id, write_call, write_own_answer
-from busbar.protocols.openai.content_write import put_cache, write_part
+from busbar.protocols.openai.content_write import report_cache, write_part
 from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
@@ -120,7 +120,7 @@ def _write_result(result: ToolResult, path: str, beside: list[dict[str, Any]], r
     if result.is_error:
         receipt.changed(f"{path}.is_error", "said in the text of the result")
         text = ERROR_PREFIX + text
-    put_cache({}, result.cache, path, receipt)
+    report_cache(result.cache, path, receipt)
     report_leftovers(result, DIALECT, path, receipt)
     return {"role": "tool", "tool_call_id": call_id(result.tool_use_id, 0, path), "content": text}
 
@@ -150,5 +150,5 @@ def _joined(parts: list[Part], path: str, separator: str, receipt: Receipt) -> s
 def _report_text(part: Text, path: str, receipt: Receipt) -> None:
     if part.citations:
         receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
-    put_cache({}, part.cache, path, receipt)
+    report_cache(part.cache, path, receipt)
     report_leftovers(part, DIALECT, path, receipt)

@@ -85,7 +85,7 @@ class _Look:
 def stream_tap(framing: str = "") -> SseTap:
     del framing  # there is only one
     look = _Look()
-    return SseTap(look.inspect, _only_content, write_stream_error, look.complete)
+    return SseTap(look.inspect, write_stream_error, look.complete, _only_content)
 
 
 def _only_content(frame: bytes) -> bool:

@@ -10,6 +10,7 @@ from busbar.protocols.ir import FunctionTool, Opaque, OutputFormat, Tool, ToolCh
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, is_own, own_fields, own_form
 from busbar.protocols.openai.content import read_cache
+from busbar.protocols.openai.content_write import put_cache, report_cache
 from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
@@ -70,8 +71,7 @@ def write_own_tool(tool: Tool) -> dict[str, Any]:
     if legacy:
         return function
     document = {**left, "type": "function", "function": function}
-    if tool.cache is not None:
-        document["cache_control"] = {"type": "ephemeral"} | ({"ttl": tool.cache.ttl} if tool.cache.ttl else {})
+    put_cache(document, tool.cache, "", Receipt())
     return document
 
 
@@ -80,8 +80,7 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
     if isinstance(tool, Opaque):
         receipt.dropped(path, f"only {tool.dialect} has this tool")
         return None
-    if tool.cache is not None:
-        receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
+    report_cache(tool.cache, path, receipt)
     report_leftovers(tool, DIALECT, path, receipt)
     function: dict[str, Any] = {"name": tool_name(tool.name, f"{path}.name", receipt)}
     if tool.description is not None:

@@ -212,6 +212,21 @@ def test_a_conversation_that_used_tools_defines_them() -> None:
     assert [(entry.change, entry.path) for entry in entries] == [("added", "tools")]
 
 
+def test_a_tools_name_is_spelled_alike_wherever_it_stands() -> None:
+    request = foreign(
+        USER,
+        Message(role="assistant", parts=[ToolUse(id="call_1", name="shop.find", arguments="{}")]),
+        Message(role="tool", parts=[ToolResult(tool_use_id="call_1", content=[Text(text="x")])]),
+        tools=[FunctionTool(name="shop.find", parameters={"type": "object"})],
+        tool_choice=ToolChoice(mode="one", name="shop.find"),
+    )
+    document, _ = write(request)
+    assert document["tools"][0]["name"] == "shop_find"
+    assert document["tool_choice"]["name"] == "shop_find"
+    assert document["messages"][1]["content"][0]["name"] == "shop_find"
+    assert ("changed", "tools[0].name") in reported(request)
+
+
 def sdk_accepts(value: Any) -> None:
     """The SDK's parameter types hold lazily validated iterables: going through them validates them."""
     if isinstance(value, dict):

@@ -66,7 +66,7 @@ def test_reads_text_image_audio_and_file_parts() -> None:
     assert (text.text, text.cache.ttl) == ("look", "1h")
     assert image == Image(source=Base64Data(media_type="image/png", data="AAAA"), detail="low")
     assert linked == Image(source=Url(url="https://host/a.png"))
-    assert audio == Audio(data="BBBB", format="wav")
+    assert audio == Audio(data="BBBB", format="wav", native=Native("openai"))
     assert bare(file) == Document(source=Base64Data(media_type="application/pdf", data="CCCC"), title="a.pdf")
     assert bare(stored) == Document(source=FileId(id="file-1"))
     assert isinstance(video, Opaque)
