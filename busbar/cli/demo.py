@@ -20,10 +20,10 @@ It is yours now. Without any key, in another terminal:
   curl -N {url}/v1/messages -H 'content-type: application/json' \\
        -d '{{"model": "smart", "max_tokens": 200, "stream": true, "messages": [{{"role": "user", "content": "Hi"}}]}}'
 
-  python -c 'from openai import OpenAI; c = OpenAI(base_url="{url}/v1", api_key="none"); \\
+  {python} -c 'from openai import OpenAI; c = OpenAI(base_url="{url}/v1", api_key="none"); \\
              print(c.chat.completions.create(model="smart", messages=[{{"role": "user", "content": "Hi"}}]))'
 
-  python -c 'from anthropic import Anthropic; c = Anthropic(base_url="{url}", api_key="none"); \\
+  {python} -c 'from anthropic import Anthropic; c = Anthropic(base_url="{url}", api_key="none"); \\
              print(c.messages.create(model="smart", max_tokens=200, messages=[{{"role": "user", "content": "Hi"}}]))'
 
 Models: gpt-demo, claude-demo, gpt-broken. Pools: smart, resilient.
@@ -68,7 +68,7 @@ async def _demo(listen: str, *, once: bool) -> int:
                 print(f"{title}\n  {status}: {text}")
             if once:
                 return 0 if all(status == 200 for _, status, _ in seen) else 1
-            print(INVITATION.format(url=gateway.url), flush=True)
+            print(INVITATION.format(url=gateway.url, python=sys.executable), flush=True)
             return 4 if await until_told_to_stop(gateway) else 0
         finally:
             await gateway.stop()

@@ -16,7 +16,7 @@ import msgspec
 from busbar.cli.options import Commands
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import ErrorRules, Failure, classify
-from busbar.protocols.framing.sse import SseDecoder
+from busbar.protocols.framing import BrokenFraming
 from busbar.protocols.protocol import Hop, InvalidRequest, Protocol
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
@@ -69,13 +69,15 @@ def translate(arguments: argparse.Namespace) -> int:
     receipt = Receipt()
     try:
         written, extra = _KINDS[arguments.kind](source, target, given, arguments, receipt)
-    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, Unreadable) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidRequest, Unreadable, BrokenFraming) as error:
         print(f"{arguments.file}: {error}", file=sys.stderr)
         return 2
-    sys.stdout.buffer.write(written if written.endswith(b"\n") else written + b"\n")
+    sys.stdout.buffer.write(written)
+    if arguments.kind != "stream":
+        sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
     print(_receipt_text(receipt, extra), file=sys.stderr)
-    return _compare(arguments.kind, given, written) if arguments.check else 0
+    return _compare(_comparable(arguments.kind, source, target), given, written) if arguments.check else 0
 
 
 # --- the four kinds: (source, target, given bytes) → written bytes, and what else the receipt should say
@@ -170,9 +172,9 @@ def _receipt_text(receipt: Receipt, extra: Mapping[str, Any]) -> str:
 # --- the identity
 
 
-def _compare(kind: str, given: bytes, written: bytes) -> int:
+def _compare(read: Callable[[bytes, str], Any], given: bytes, written: bytes) -> int:
     """0 when both say the same: JSON is compared as values, a stream as its events."""
-    before, after = _comparable(kind, given), _comparable(kind, written)
+    before, after = read(given, "given"), read(written, "written")
     if before == after:
         return 0
     diff = difflib.unified_diff(_lines(before), _lines(after), "given", "written", lineterm="")
@@ -180,19 +182,13 @@ def _compare(kind: str, given: bytes, written: bytes) -> int:
     return 1
 
 
-def _comparable(kind: str, data: bytes) -> Any:
-    if kind != "stream":
-        return _decode(data)
-    decoder = SseDecoder()
-    events = decoder.feed(data) + decoder.close()
-    return [{"event": event.event, "data": _value(event.data)} for event in events]
+def _comparable(kind: str, source: Protocol, target: Protocol) -> Callable[[bytes, str], Any]:
+    def read(data: bytes, which: str) -> Any:
+        if kind != "stream":
+            return _decode(data)
+        return (source if which == "given" else target).stream_as_values(data)
 
-
-def _value(data: bytes) -> Any:
-    try:
-        return _decode(data)
-    except msgspec.DecodeError:
-        return data.decode("utf-8", "replace")
+    return read
 
 
 def _lines(value: Any) -> list[str]:

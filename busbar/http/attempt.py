@@ -24,7 +24,7 @@ from busbar.protocols.continuity import keys_of, restore
 from busbar.protocols.crossing import Crossing
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
-from busbar.protocols.framing import FrameTooLarge
+from busbar.protocols.framing import BrokenFraming
 from busbar.protocols.protocol import Hop, Operation, Protocol
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.translate import Unreadable, own_request
@@ -258,7 +258,7 @@ class Attempt:
             return self._judge(error.signal)
         except UpstreamBroken as broken:
             reason, kind = "The connection broke in the middle of the answer.", broken.kind
-        except FrameTooLarge:
+        except BrokenFraming:
             reason, kind = "The stream could not be read.", FailureClass.SERVER_ERROR
         # What comes after the terminal event is the connection's affair: the caller has a whole answer.
         return None if relay.finished else Failure(kind=kind, signal=FailureSignal(message=reason))

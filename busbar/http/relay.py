@@ -193,6 +193,9 @@ class Relay:
             if self._is_verdict(failure, available_secs):
                 permit.report(failure, latency_ms, refund=failed is not None and failed.refund)
             return failed
+        except (InvalidRequest, MalformedCredential):
+            permit.release(refund=True)  # nothing was sent
+            raise
         finally:
             permit.release()
             request.note(attempt, lane, word, (self._clock.now() - started_at) * 1000)
@@ -249,14 +252,14 @@ class _Permit:
         )
         self._assignment.ref.tell(Report(permit=self._assignment.permit, outcome=outcome, refund=refund))
 
-    def release(self) -> None:
+    def release(self, *, refund: bool = False) -> None:
         """Without a verdict, unless there was one already."""
         if self._held:
             self._held = False
-            self._assignment.ref.tell(Release(permit=self._assignment.permit))
+            self._assignment.ref.tell(Release(permit=self._assignment.permit, refund=refund))
 
 
 async def _give_back(asked: LoopFuture) -> None:
     reply: Assignment | Exhausted = await asked
     if isinstance(reply, Assignment):
-        _Permit(reply).release()
+        _Permit(reply).release(refund=True)

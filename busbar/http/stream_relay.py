@@ -46,7 +46,7 @@ class StreamRelay:
         self.finished = False
 
     def sink(self, data: bytes) -> Awaitable[None] | None:
-        """Raises `InBandError`, `CallerGone`, `FrameTooLarge`."""
+        """Raises `InBandError`, `CallerGone`, `BrokenFraming`."""
         if self.finished:
             return None
         pipe = self._pipe

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from busbar.protocols.errors import ErrorAnswer, ErrorReport
 from busbar.protocols.failures import DialectKnowledge, FailureSignal
+from busbar.protocols.framing.sse import events_as_values
 from busbar.protocols.ids import IdStyle
 from busbar.protocols.ir import Chunk, Request, Response
 from busbar.protocols.receipt import Receipt
@@ -79,7 +80,7 @@ class StreamReader(typing.Protocol):
     """Frames that could not be read and were skipped."""
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Takes what arrived. Raises `framing.FrameTooLarge`."""
+        """Takes what arrived. Raises `framing.BrokenFraming`."""
         ...
 
     def close(self) -> list[Chunk]:
@@ -112,7 +113,7 @@ class StreamPipe(typing.Protocol):
 
     def feed(self, data: bytes) -> bytes:
         """Takes what the provider sent, gives what the caller gets: whole frames only, so that a broken tail never
-        reaches the caller. Raises `framing.FrameTooLarge`."""
+        reaches the caller. Raises `framing.BrokenFraming`."""
         ...
 
     def close(self) -> bytes:
@@ -188,6 +189,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     stream_reader: Callable[[], StreamReader]
     stream_writer: Callable[[Hop, Receipt], StreamWriter]
     stream_tap: TapFactory
+    stream_as_values: Callable[[bytes], list[Any]] = events_as_values
+    """A whole stream's wire events as values that can be shown and compared. Raises `framing.BrokenFraming`."""
     framing_of: Callable[[Mapping[str, str]], str] = _usual_framing
     """(the query of a caller's request) → the framing of the stream that it wants (`Hop.framing`)."""
     framing_content_types: Mapping[str, str] = {}

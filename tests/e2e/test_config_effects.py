@@ -82,6 +82,13 @@ async def test_max_requests_is_spent_once_and_given_back_for_answers_that_never_
         assert (await world.member("m"))["availability"] == "budget_exhausted"
 
 
+async def test_a_request_that_was_never_sent_costs_no_budget() -> None:
+    async with World({"m": "anthropic:demo"}, model_keys={"m": "max_requests: 1"}) as world:
+        unreadable = await world.post(PATHS["openai"], {"model": "m", "messages": 7})
+        assert (unreadable.status, (await world.member("m"))["budget"]) == (400, 1)
+        assert (await world.post(PATHS["openai"], ask("openai", "m"))).status == 200
+
+
 async def test_default_max_tokens_is_what_anthropic_is_told_when_nobody_said() -> None:
     async with World(model_keys={"claude": "default_max_tokens: 777"}) as world:
         await world.post(PATHS["openai"], ask("openai", "claude"))

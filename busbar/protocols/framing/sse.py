@@ -9,7 +9,9 @@ looked at.
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from busbar.protocols.framing import FRAME_BYTES_MAX, FrameTooLarge
@@ -149,3 +151,17 @@ def encode_event(data: bytes, event: str = "") -> bytes:
     if event:
         return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
     return b"data: %b\n\n" % data
+
+
+def events_as_values(data: bytes) -> list[Any]:
+    """A whole stream as values that can be shown and compared: the name and the data of each event, JSON decoded."""
+    decoder = SseDecoder()
+    events = decoder.feed(data) + decoder.close()
+    return [{"event": event.event, "data": _value(event.data)} for event in events]
+
+
+def _value(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError):
+        return data.decode("utf-8", "replace")

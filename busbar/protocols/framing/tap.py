@@ -17,10 +17,10 @@ from busbar.protocols.usage import Usage
 class SseTap:
     """A `StreamPipe` for dialects that stream by server-sent events.
 
-    `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `only_content(frame)`
-    knows at a glance the frames that say nothing new once content was seen; it may overlook some. `write_error`
-    writes the dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the dialect's
-    providers are known to omit the terminal event after a complete answer.
+    `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `write_error` writes the
+    dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the dialect's providers are known
+    to omit the terminal event after a complete answer. `only_content(frame)` knows at a glance the frames that say
+    nothing new once content was seen; it may overlook some.
     """
 
     __slots__ = (
@@ -39,9 +39,9 @@ class SseTap:
     def __init__(
         self,
         inspect: Callable[[SseTap, SseEvent], None],
-        only_content: Callable[[bytes], bool],
         write_error: Callable[[ErrorReport], bytes],
         complete_at_eof: Callable[[SseTap], bool] = lambda tap: False,
+        only_content: Callable[[bytes], bool] = lambda frame: False,
     ) -> None:
         self._splitter = SseSplitter()
         self._inspect = inspect

@@ -1,0 +1,78 @@
+"""The tap on a same-dialect stream of AWS eventstream messages.
+
+As `SseTap`: whole messages pass as they came, their checksums are checked, and a broken tail is kept back. What a
+message means is the dialect's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from busbar.protocols.errors import ErrorReport
+from busbar.protocols.failures import FailureSignal
+from busbar.protocols.framing.eventstream import EventStreamMessage, EventStreamSplitter, decode_message
+from busbar.protocols.usage import Usage
+
+
+class EventStreamTap:
+    """A `StreamPipe` for dialects that stream by eventstream messages.
+
+    `inspect(tap, message)` is the dialect's: it sets `content`, `finished`, `ended`, `usage` and `error`.
+    `only_content(frame)` knows at a glance the messages that say nothing new once content was seen; it may overlook
+    some. `write_error` writes the dialect's native mid-stream error. `complete_at_eof(tap)` may set `ended` where the
+    dialect's providers are known to omit the terminal event after a complete answer.
+    """
+
+    __slots__ = (
+        "_complete_at_eof",
+        "_inspect",
+        "_only_content",
+        "_splitter",
+        "_write_error",
+        "content",
+        "ended",
+        "error",
+        "finished",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        inspect: Callable[[EventStreamTap, EventStreamMessage], None],
+        only_content: Callable[[bytes], bool],
+        write_error: Callable[[ErrorReport], bytes],
+        complete_at_eof: Callable[[EventStreamTap], bool] = lambda tap: False,
+    ) -> None:
+        self._splitter = EventStreamSplitter()
+        self._inspect = inspect
+        self._only_content = only_content
+        self._write_error = write_error
+        self._complete_at_eof = complete_at_eof
+        self.content = False
+        self.finished = False
+        """A reason to stop was seen: the answer's content is complete."""
+        self.ended = False
+        self.usage: Usage | None = None
+        self.error: FailureSignal | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole messages out, as they came; nothing after the end. Raises `CorruptFrame`, `FrameTooLarge`."""
+        passed: list[bytes] = []
+        if self.ended:
+            return b""
+        for frame in self._splitter.feed(data):
+            if not (self.content and self._only_content(frame)):
+                self._inspect(self, decode_message(frame))
+            passed.append(frame)
+            if self.ended:
+                break
+        return b"".join(passed)
+
+    def close(self) -> bytes:
+        """A message without its end is never passed on, and the answer that it belongs to is not whole."""
+        if not self.ended and not self._splitter.rest and self._complete_at_eof(self):
+            self.ended = True
+        return b""
+
+    def break_off(self, report: ErrorReport) -> bytes:
+        return b"" if self.error is not None else self._write_error(report)
