@@ -8,7 +8,8 @@ put back when the caller sends the turn again:
     answer  ──► TurnCollector ──► entries: key → Kept          (to the Continuity actor)
     request ──► keys_of(request) ──► recalled ──► restore(request, recalled, provider's dialect)
 
-A turn is known by the ids of its tool calls, as the caller sees them. A turn without calls is known by a hash of
+A turn is known by the ids of its tool calls, as the caller sees them; where the dialect's ids have room, the state is
+inside them as well (`seal`), and outlives a restart. A turn without calls is known by a hash of
 what was asked and what was answered. State goes back only to the dialect that issued it: a foreign signature is never
 sent.
 """
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -34,8 +37,11 @@ from busbar.protocols.ir import (
     TextDelta,
     Thinking,
     ThinkingDelta,
+    ToolResult,
     ToolUse,
 )
+from busbar.protocols.native import native
+from busbar.protocols.seal import opened, sealed
 
 THINKING_CHARS_MAX = 1 << 20
 """Of one turn's thinking; a longer one is not kept (and then not put back: half a thought has no valid signature)."""
@@ -60,6 +66,19 @@ class Kept(Struct, frozen=True, kw_only=True):
         return thinking + sum(map(len, self.calls.values())) + len(self.text or "") + 256
 
 
+class _Packed(Struct, frozen=True, array_like=True):
+    """A `Kept` as it travels inside of one call's id."""
+
+    signer: str
+    thoughts: list[tuple[str, str | None, dict[str, Any]]]
+    """(text, signature, leftovers); without a signature it is redacted and the text is its data."""
+    signature: str | None
+    """Of this call."""
+
+
+_decode_packed = msgspec.msgpack.Decoder(_Packed).decode
+
+
 class TurnCollector:
     """Watches one answer, and gives what has to be kept of it.
 
@@ -77,6 +96,17 @@ class TurnCollector:
         self._signatures: dict[int, str] = {}
         self._signer = ""
         self._chars = 0
+        self._parts = 0
+
+    def sealed(self, call: ToolUse) -> str:
+        """The id under which the caller gets `call`, asked before the call is seen: with the turn's state so far
+        inside, where there is some and it fits. (Thinking comes before calls, and is whole by then.)"""
+        calls = {call.id: call.signature} if call.signature else {}
+        signer = self._signer or (call.signer if calls else "") or ""
+        if not signer or signer == self._own or self._chars > THINKING_CHARS_MAX:
+            return call.id
+        kept = Kept(signer=signer, thinking=tuple(self._signed_thoughts()), calls=calls)
+        return sealed(call.id, _packed(kept), self._style)
 
     def see(self, event: Event) -> None:
         """Takes an event of the first choice."""
@@ -92,10 +122,9 @@ class TurnCollector:
             case _:
                 pass
 
-    def see_parts(self, parts: Sequence[Part]) -> None:
-        """Takes a whole answer."""
-        for index, part in enumerate(parts):
-            self._open(index, part)
+    def see_part(self, part: Part) -> None:
+        """Takes the next part of a whole answer."""
+        self._open(self._parts, part)
 
     def entries(self) -> dict[str, Kept]:
         """What is to be kept, under every key that the turn may be asked for by; nothing when nothing was signed."""
@@ -117,6 +146,7 @@ class TurnCollector:
         return dict.fromkeys(keys, kept)
 
     def _open(self, index: int, part: Part) -> None:
+        self._parts += 1
         match part:
             case Thinking():
                 self._blocks[index] = part
@@ -168,12 +198,13 @@ def keys_of(request: Request) -> tuple[str, ...]:
 def restore(request: Request, recalled: Mapping[str, Kept], target: str) -> None:
     """Puts back, into the turns that they belong to, the states that `target` issued. Other states stay aside."""
     for at, message in enumerate(request.messages):
-        if message.role != "assistant":
-            continue
-        found = (recalled.get(key) for key in _keys(request.messages, at, message))
-        kept = next((state for state in found if state is not None and state.signer == target), None)
-        if kept is not None:
-            message.parts = _restored(message.parts, kept)
+        if message.role == "assistant":
+            keys = _keys(request.messages, at, message)
+            states = [state for key in keys if (state := recalled.get(key)) is not None]
+            kept = _merged([state for state in (*states, *_sealed_states(message)) if state.signer == target])
+            if kept is not None:
+                message.parts = _restored(message.parts, kept)
+    _open_ids(request)
 
 
 def asked_text(messages: Sequence[Message]) -> str:
@@ -195,6 +226,35 @@ def _keys(messages: Sequence[Message], at: int, message: Message) -> list[str]:
     return [f"turn:{digest.hexdigest()}"]
 
 
+def _sealed_states(message: Message) -> list[Kept]:
+    """The states inside of the turn's ids. What cannot be read is none: it came from a caller."""
+    states = []
+    for part in message.parts:
+        if isinstance(part, ToolUse) and (packed := opened(part.id)[1]) is not None:
+            state = _unpacked(packed, part.id)
+            if state is not None:
+                states.append(state)
+    return states
+
+
+def _merged(states: Sequence[Kept]) -> Kept | None:
+    """One state of a turn from several: each call's id holds that call's own signature."""
+    if not states:
+        return None
+    calls = {call: signature for state in reversed(states) for call, signature in state.calls.items()}
+    return replace(states[0], calls=calls)
+
+
+def _open_ids(request: Request) -> None:
+    """Every id as its provider made it."""
+    for message in request.messages:
+        for part in message.parts:
+            if isinstance(part, ToolUse):
+                part.id = opened(part.id)[0]
+            elif isinstance(part, ToolResult):
+                part.tool_use_id = opened(part.tool_use_id)[0]
+
+
 def _call_key(call: str) -> str:
     return f"call:{call}"
 
@@ -213,6 +273,32 @@ def _signed(part: Part, kept: Kept) -> Part:
     if isinstance(part, Text) and kept.text is not None:
         return replace(part, signature=kept.text, signer=kept.signer)
     return part
+
+
+def _packed(kept: Kept) -> bytes:
+    thoughts = [
+        (block.data, None, {})
+        if isinstance(block, RedactedThinking)
+        else (block.text, block.signature, block.native.fields if block.native is not None else {})
+        for block in kept.thinking
+    ]
+    return msgspec.msgpack.encode(_Packed(kept.signer, thoughts, next(iter(kept.calls.values()), None)))
+
+
+def _unpacked(packed: bytes, call: str) -> Kept | None:
+    """The state inside of `call`'s id; None when it cannot be read."""
+    try:
+        found = _decode_packed(packed)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    thinking = tuple(
+        RedactedThinking(data=text, signer=found.signer)
+        if signature is None
+        else Thinking(text=text, signature=signature, signer=found.signer, native=native(found.signer, fields))
+        for text, signature, fields in found.thoughts
+    )
+    calls = {call: found.signature} if found.signature is not None else {}
+    return Kept(signer=found.signer, thinking=thinking, calls=calls)
 
 
 def _opaque(block: Thinking | RedactedThinking) -> str:

@@ -37,6 +37,7 @@ from busbar.protocols.ir import (
 )
 from busbar.protocols.protocol import Document, Hop, InvalidRequest, Protocol
 from busbar.protocols.receipt import Receipt
+from busbar.protocols.seal import without_seals
 from busbar.protocols.usage import Usage, merged
 
 _decode = msgspec.json.Decoder().decode
@@ -77,8 +78,8 @@ def own_request(protocol: Protocol, body: Body, model: str, receipt: Receipt) ->
     if any(trace in body.raw for trace in protocol.hop_traces):
         mended = protocol.mend_request(body.document(), receipt)
         if mended is not None:
-            return _encode({**mended, "model": model} if protocol.model_in == "body" else mended)
-    return body.for_model(model) if protocol.model_in == "body" else body.raw
+            return without_seals(_encode({**mended, "model": model} if protocol.model_in == "body" else mended))
+    return without_seals(body.for_model(model) if protocol.model_in == "body" else body.raw)
 
 
 def translate_response(
@@ -108,7 +109,10 @@ def translate_response(
         call.id = call.id or mint_id(_CALL, hop.nonce, ordinal)
         call.name = own_names.get(call.name, call.name)
     if turn is not None and response.choices:
-        turn.see_parts(response.choices[0].parts)
+        for part in response.choices[0].parts:
+            if isinstance(part, ToolUse):
+                part.id = turn.sealed(part)
+            turn.see_part(part)
     return _encode(target.write_response(response, hop, receipt)), response.usage
 
 
@@ -184,6 +188,8 @@ class StreamTranslator:
                 self.content = True
                 call.id = call.id or mint_id(_CALL, self._nonce, self._calls)
                 call.name = self._own_names.get(call.name, call.name)
+                if self._turn is not None:
+                    call.id = self._turn.sealed(call)
                 self._calls += 1
             case BlockStart(part=Thinking() | RedactedThinking()) | OpaqueEvent():
                 self.content = True

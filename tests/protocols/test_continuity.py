@@ -22,6 +22,7 @@ from busbar.protocols.ir import (
     ToolResult,
     ToolUse,
 )
+from busbar.protocols.seal import MARK, STATE_BYTES_MAX, opened, sealed, without_seals
 
 CALL = IdStyle("call_", 40)
 THOUGHT = Thinking(text="hm", signature="sig", signer="anthropic")
@@ -30,7 +31,8 @@ REDACTED = RedactedThinking(data="opaque", signer="anthropic")
 
 def collected(*parts: Part, asked: str = "q", own: str = "openai") -> dict[str, Kept]:
     collector = TurnCollector(asked, CALL, own)
-    collector.see_parts(parts)
+    for part in parts:
+        collector.see_part(part)
     return collector.entries()
 
 
@@ -122,3 +124,57 @@ def test_what_was_asked_is_everything_since_the_last_answer() -> None:
         Message(role="user", parts=[Text(text="er")]),
     ]
     assert asked_text(messages) == "new\0er"
+
+
+ROOMY = IdStyle("", 4096)
+
+
+def sealed_turn(*thoughts: Part, **more: Any) -> str:
+    """The id under which a caller whose dialect has room gets the call of a turn."""
+    collector = TurnCollector("q", ROOMY, "cohere")
+    for thought in thoughts:
+        collector.see_part(thought)
+    return collector.sealed(call(**more))
+
+
+def test_where_ids_have_room_the_state_outlives_a_restart() -> None:
+    seen = sealed_turn(THOUGHT, REDACTED)
+    request = conversation(call(seen))
+    request.messages.append(Message(role="tool", parts=[ToolResult(tool_use_id=seen)]))
+    restore(request, {}, "anthropic")
+    assert request.messages[1].parts == [THOUGHT, REDACTED, call("toolu_1")]
+    assert request.messages[2].parts == [ToolResult(tool_use_id="toolu_1")]
+
+
+def test_a_sealed_signature_goes_back_to_its_call() -> None:
+    seen = sealed_turn(signature="s1", signer="gemini")
+    request = conversation(call(seen))
+    restore(request, {}, "gemini")
+    assert request.messages[1].parts == [call(signature="s1", signer="gemini")]
+
+
+def test_ids_are_opened_for_every_provider() -> None:
+    request = conversation(call(sealed_turn(THOUGHT)))
+    restore(request, {}, "openai")
+    assert request.messages[1].parts == [call("toolu_1")]
+    raw = b'{"id":"%b","text":"hi"}' % sealed_turn(THOUGHT).encode()
+    assert without_seals(raw) == b'{"id":"toolu_1","text":"hi"}'
+
+
+def test_narrow_ids_and_unsigned_turns_are_left_alone() -> None:
+    collector = TurnCollector("q", CALL, "openai")
+    collector.see_part(THOUGHT)
+    assert collector.sealed(call()) == "toolu_1"
+    assert sealed_turn(Thinking(text="unsigned")) == "toolu_1"
+
+
+@pytest.mark.parametrize("junk", ["", "!!!", "AAAA", "eJw", sealed("", b"not a state", ROOMY).removeprefix(MARK)])
+def test_a_seal_that_cannot_be_read_is_only_taken_off(junk: str) -> None:
+    request = conversation(call(f"toolu_1{MARK}{junk}"))
+    restore(request, {}, "anthropic")
+    assert request.messages[1].parts == [call("toolu_1")]
+
+
+def test_a_seal_is_no_bomb() -> None:
+    bomb = sealed("x", b"\0" * (STATE_BYTES_MAX * 8), IdStyle("", 1 << 20))
+    assert opened(bomb) == ("x", None)
