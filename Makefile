@@ -1,10 +1,10 @@
-# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make bench: measure.
+# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check matrix bench lock clean
 
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Busbar needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
@@ -24,6 +24,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+matrix: $(READY)
+	$(BIN)/python -m tests.e2e.matrix
 
 bench: $(READY)
 	$(BIN)/python -m bench

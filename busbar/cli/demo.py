@@ -68,7 +68,7 @@ async def _demo(listen: str, *, once: bool) -> int:
                 print(f"{title}\n  {status}: {text}")
             if once:
                 return 0 if all(status == 200 for _, status, _ in seen) else 1
-            print(INVITATION.format(url=gateway.url, python=sys.executable), flush=True)
-            return 4 if await until_told_to_stop(gateway) else 0
+            invitation = INVITATION.format(url=gateway.url, python=sys.executable)
+            return 4 if await until_told_to_stop(gateway, lambda: print(invitation, flush=True)) else 0
         finally:
             await gateway.stop()

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -61,17 +62,20 @@ async def _serve(config: Config) -> int:
     except OSError as error:
         logger.error("cannot listen on %s:%d: %s", config.listen_host, config.listen_port, error.strerror or error)
         return 3
-    logger.info("listening on %s (%d models, %d pools)", gateway.url, len(config.models), len(config.pools))
-    failed = await until_told_to_stop(gateway)
+
+    def listening() -> None:
+        logger.info("listening on %s (%d models, %d pools)", gateway.url, len(config.models), len(config.pools))
+
+    failed = await until_told_to_stop(gateway, listening)
     logger.info("draining")
     await gateway.stop()
     logger.info("stopped")
     return 4 if failed else 0
 
 
-async def until_told_to_stop(gateway: BusbarGateway) -> bool:
-    """Waits for SIGTERM or SIGINT. True when the gateway's actors failed instead. A second signal has its usual,
-    immediate effect."""
+async def until_told_to_stop(gateway: BusbarGateway, ready: Callable[[], None]) -> bool:
+    """Waits for SIGTERM or SIGINT, and calls `ready` once it does. True when the gateway's actors failed instead. A
+    second signal has its usual, immediate effect."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -83,6 +87,7 @@ async def until_told_to_stop(gateway: BusbarGateway) -> bool:
 
     for number in signals:
         loop.add_signal_handler(number, stop)
+    ready()
     waiting = asyncio.ensure_future(told.wait())
     failing = asyncio.ensure_future(_failure(gateway))
     done, pending = await asyncio.wait({waiting, failing}, return_when=asyncio.FIRST_COMPLETED)

@@ -28,7 +28,13 @@ DEFAULT_AUTH: dict[str, AuthStyle] = {
 CREDENTIAL_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
 )
-_AUTH_HEADERS = {"bearer": "authorization", "x-api-key": "x-api-key", "api-key": "api-key"}
+_AUTH_HEADERS = {
+    "bearer": "authorization",
+    "sigv4": "authorization",
+    "x-api-key": "x-api-key",
+    "x-goog-api-key": "x-goog-api-key",
+    "api-key": "api-key",
+}
 _CONNECTION_HEADERS = frozenset(
     {
         *("host", "connection", "content-length", "content-type", "transfer-encoding", "te", "trailer"),
@@ -81,6 +87,8 @@ class ProviderResolver:
             return entry.api_key
         if entry.api_key_env is not None:
             return self._key_from_environment(entry, entry.api_key_env)
+        if auth == "sigv4":
+            return None  # AWS's own chain of credentials is asked
         written = (self._root.get("providers", entry.name, key) for key in ("api_key", "api_key_env"))
         if all(node is None or (isinstance(node, Scalar) and node.value is None) for node in written):
             self._add(entry, "api_key_env", "this key is required: the name of the variable that holds the key")

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 
 from busbar.config.problems import KeyPath
 
-SUPPORTED_PROTOCOLS = ("anthropic", "openai")
+SUPPORTED_PROTOCOLS = ("anthropic", "openai", "responses", "gemini", "bedrock", "cohere")
 
 SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
-    "providers.*.protocol": SUPPORTED_PROTOCOLS,
-    "providers.*.auth": ("bearer", "x-api-key", "api-key", "none"),
+    "providers.*.auth": ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"),
     "providers.*.health.mode": ("none",),
     "providers.*.health.interval_secs": (30,),
     "providers.*.health.timeout_secs": (5,),

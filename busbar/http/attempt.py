@@ -27,6 +27,7 @@ from busbar.protocols.failures import Failure, FailureClass, FailureSignal, clas
 from busbar.protocols.framing import BrokenFraming
 from busbar.protocols.protocol import Hop, Operation, Protocol
 from busbar.protocols.receipt import Receipt
+from busbar.protocols.signing import MalformedCredential
 from busbar.protocols.translate import Unreadable, own_request
 from busbar.protocols.usage import Usage
 
@@ -129,6 +130,7 @@ class Attempt:
         if lane.protocol is call.ingress:
             return own_request(call.ingress, call.body, lane.upstream_model, self._own_receipt)
         request = call.ingress.read_request(call.body.document())
+        request.stream = call.stream or None  # some dialects say it in the path
         keys = keys_of(request)
         if keys:
             restore(request, await self._continuity.ask(Recall(keys)), lane.protocol.name)
@@ -153,14 +155,19 @@ class Attempt:
 
     async def _exchange_with_provider(self, body: bytes) -> Failed | None:
         call, lane = self._call, self._lane
-        request = lane.request(
-            body,
-            stream=call.stream,
-            operation=call.operation,
-            forwarded=forwarded(call.exchange.headers, call.ingress.forwarded_headers) if self._same else {},
-            caller_key=call.caller.key,
-            now=self._clock.time(),
-        )
+        try:
+            request = lane.request(
+                body,
+                stream=call.stream,
+                operation=call.operation,
+                forwarded=forwarded(call.exchange.headers, call.ingress.forwarded_headers) if self._same else {},
+                caller_key=call.caller.key,
+                now=self._clock.time(),
+            )
+        except MalformedCredential:
+            if lane.signer is None:
+                raise  # it is the caller's own
+            return _failed(FailureClass.AUTH)
         answer = await self._upstream.send(request)
         try:
             if not 200 <= answer.status < 300:

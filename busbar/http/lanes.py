@@ -12,7 +12,7 @@ from busbar.http.ports import UpstreamRequest
 from busbar.protocols.failures import ErrorRules
 from busbar.protocols.protocol import Operation, Protocol
 from busbar.protocols.registry import PROTOCOLS
-from busbar.protocols.signing import Signer, make_signer
+from busbar.protocols.signing import MalformedCredential, Signer, make_signer
 
 
 class Lane(Struct, frozen=True, kw_only=True):
@@ -55,9 +55,15 @@ class Lane(Struct, frozen=True, kw_only=True):
             **forwarded,
             **self.headers,
         }
-        signer = self.signer or make_signer(self.auth_style, caller_key or "")
+        signer = self.signer or self._callers_own(caller_key)
         headers.update(signer.sign("POST", url, headers, body, now))
         return UpstreamRequest(url, headers, body)
+
+    def _callers_own(self, key: str | None) -> Signer:
+        """Never an empty key: for some styles that means the process's own credential."""
+        if not key:
+            raise MalformedCredential("No API key was provided.")
+        return make_signer(self.auth_style, key)
 
     def _path(self, stream: bool, operation: Operation) -> str:
         if operation == "count_tokens":

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from busbar.protocols.continuity import Kept, TurnCollector, asked_text
-from busbar.protocols.ids import fit_name
 from busbar.protocols.ir import FunctionTool, Request
 from busbar.protocols.protocol import Hop, Protocol
 from busbar.protocols.receipt import Receipt
@@ -61,5 +60,5 @@ class Crossing:
 def _own_names(request: Request, target: Protocol) -> Mapping[str, str]:
     """The tools whose names the target cannot take: the name it gets → the caller's own."""
     names = (tool.name for tool in request.tools if isinstance(tool, FunctionTool))
-    fitted = {fit_name(name, target.tool_name_chars_max): name for name in names}
+    fitted = {target.fit_tool_name(name): name for name in names}
     return {fitting: name for fitting, name in fitted.items() if fitting != name}

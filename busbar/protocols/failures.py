@@ -6,7 +6,7 @@ Stage 1 turns what a provider said into one of nine words (`FailureClass`). Each
     1. texts      a provider's `error_texts`, then what the dialect knows by heart (context length, billing)
     2. status     a provider's `error_status`
     3. words      a provider's `error_map`, looked up by code, then by type
-    4. dialect    codes and types that the dialect itself defines
+    4. dialect    codes, types and statuses that the dialect itself defines
     5. status     the generic HTTP table below
 
 Texts come first because a code alone is not enough: one provider's `insufficient_quota` is a throttle, and
@@ -113,7 +113,7 @@ class TextRule(Struct, frozen=True):
     pattern: re.Pattern[str]
     kind: FailureClass
     statuses: frozenset[int] = frozenset()
-    """The rule speaks only for these statuses; empty: for all, and for errors without one."""
+    """The rule speaks only for these statuses, and for errors inside of a stream, which have none; empty: for all."""
     words: frozenset[str] = frozenset()
     """The rule speaks only when code or type is one of these; empty: always."""
 
@@ -123,6 +123,8 @@ class DialectKnowledge(Struct, frozen=True, kw_only=True):
 
     texts: Sequence[TextRule] = ()
     words: Mapping[str, FailureClass] = {}
+    statuses: Mapping[int, FailureClass] = {}
+    """Where the dialect's statuses differ from the generic table."""
 
 
 CONTEXT_LENGTH_STATUSES = frozenset({400, 413, 422})
@@ -181,6 +183,7 @@ def _opinions(signal: FailureSignal, knowledge: DialectKnowledge, rules: ErrorRu
         rules.statuses.get(signal.status) if signal.status is not None else None,
         _by_word(signal, rules.words),
         _by_word(signal, knowledge.words),
+        knowledge.statuses.get(signal.status) if signal.status is not None else None,
     )
 
 

@@ -1,9 +1,9 @@
 """Ids in the caller's dialect: each kind of id has a prefix by which people and SDKs know it.
 
 An id that crosses a hop keeps its body and changes its prefix, so that the way back gives the first id again
-(`toolu_01A` ↔ `call_01A`): on the next turn a provider sees the ids that it made. Ids of unknown make are kept
-where the target allows their characters and length, and are replaced by a hash of themselves where it does not:
-the same id always maps to the same id, within one request and across turns.
+(`toolu_01A` ↔ `call_01A`): on the next turn a provider sees the ids that it made. Calls' ids of unknown make are
+kept where the target allows their characters and length, and are replaced by a hash of themselves where it does
+not: the same id always maps to the same id, within one request and across turns.
 """
 
 from __future__ import annotations
@@ -36,6 +36,15 @@ def translate_id(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) 
         return ""
     prefix = next((known for known in (style.prefix, *known_prefixes) if foreign.startswith(known)), "")
     candidate = style.prefix + foreign[len(prefix) :] if prefix else foreign
+    return candidate if _fits(candidate, style) else style.prefix + _digest(foreign)
+
+
+def answer_id(foreign: str, style: IdStyle, nonce: str) -> str:
+    """The id of an answer, always in `style`: nobody sends it back, so nothing has to lead to the first one again."""
+    if not foreign:
+        return mint_id(style, nonce)
+    prefix = next((known for known in (style.prefix, *ANSWER_PREFIXES) if foreign.startswith(known)), "")
+    candidate = style.prefix + foreign[len(prefix) :]
     return candidate if _fits(candidate, style) else style.prefix + _digest(foreign)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from msgspec import Struct
 from busbar.protocols.errors import ErrorAnswer, ErrorReport
 from busbar.protocols.failures import DialectKnowledge, FailureSignal
 from busbar.protocols.framing.sse import events_as_values
-from busbar.protocols.ids import IdStyle
+from busbar.protocols.ids import IdStyle, fit_name
 from busbar.protocols.ir import Chunk, Request, Response
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.usage import Usage
@@ -163,8 +164,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """Where a request to a provider names the model."""
     tool_call_ids: IdStyle
     """How tool calls are called."""
-    tool_name_chars_max: int = 64
-    """Longer names of tools are shortened on the way there, and given back on the way back (`ids.fit_name`)."""
+    fit_tool_name: Callable[[str], str] = partial(fit_name, chars_max=64)
+    """What becomes of a tool's name on the way there; on the way back it is undone. A name that fits stays."""
     forwarded_headers: frozenset[str]
     """The caller's headers that go to a provider of the same dialect, lower-case."""
     required_headers: Headers

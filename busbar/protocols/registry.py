@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from busbar.protocols import anthropic, openai
+from busbar.protocols import anthropic, bedrock, cohere, gemini, openai, responses
 from busbar.protocols.protocol import Protocol
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -12,6 +12,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
     for protocol in (
         anthropic.PROTOCOL,
         openai.PROTOCOL,
+        responses.PROTOCOL,
+        gemini.PROTOCOL,
+        bedrock.PROTOCOL,
+        cohere.PROTOCOL,
     )
 }
 

@@ -283,8 +283,7 @@ def test_each_key_accepts_its_range_and_nothing_else(row: Row, complaints: Compl
 
 
 NOT_YET = {
-    "providers.*.protocol": ("providers: {anthropic: {protocol: @}}", ("responses", "gemini", "bedrock", "cohere")),
-    "providers.*.auth": ("providers: {anthropic: {auth: @}}", ("x-goog-api-key", "sigv4", "gcp-oauth")),
+    "providers.*.auth": ("providers: {anthropic: {auth: @}}", ("gcp-oauth",)),
     "providers.*.health.mode": ("providers: {anthropic: {health: {mode: @}}}", ("dead", "active")),
     "providers.*.health.interval_secs": ("providers: {anthropic: {health: {interval_secs: @}}}", ("10",)),
     "providers.*.health.timeout_secs": ("providers: {anthropic: {health: {timeout_secs: @}}}", ("1",)),

@@ -25,6 +25,9 @@ class AnthropicSpeaker:
         http = DefaultAsyncHttpxClient(verify=NO_ROOTS)
         self.client: Any = AsyncAnthropic(base_url=url, api_key=key, max_retries=retries, http_client=http)
 
+    async def aclose(self) -> None:
+        await self.client.close()
+
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply:
         parameters = _parameters(model, question)
         if not streamed:
@@ -76,7 +79,7 @@ def _message(turn: Turn) -> JSON:
         case str():
             return {"role": "user", "content": turn}
         case Reply():
-            message: JSON = turn.turn
+            message: JSON = turn.turn or {"role": "assistant", "content": turn.text}
             return message
         case User():
             content = [_result(result) for result in turn.results]

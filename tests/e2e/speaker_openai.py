@@ -21,6 +21,9 @@ class OpenaiSpeaker:
         http = DefaultAsyncHttpxClient(verify=NO_ROOTS)
         self.client: Any = AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries, http_client=http)
 
+    async def aclose(self) -> None:
+        await self.client.close()
+
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply:
         parameters = _parameters(model, question)
         if not streamed:
@@ -77,7 +80,7 @@ def _messages(turn: Turn) -> Iterator[JSON]:
         case str():
             yield {"role": "user", "content": turn}
         case Reply():
-            yield turn.turn
+            yield turn.turn or {"role": "assistant", "content": turn.text}
         case User():
             for result in turn.results:
                 yield {"role": "tool", "tool_call_id": result.id, "content": result.text}

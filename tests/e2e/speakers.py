@@ -1,4 +1,4 @@
-"""The face that both official SDKs are put behind, so that one table of cases runs over both.
+"""The face that the official SDKs are put behind, so that one table of cases runs over all of them.
 
 A `Question` and a `Reply` belong to no dialect; `reply.turn` is the SDK's own form of the assistant's turn, to be
 sent back with the next question. Every answer is validated against the SDK's own types (`native_faults`).
@@ -14,13 +14,19 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 JSON: TypeAlias = dict[str, Any]
-Ingress: TypeAlias = Literal["openai", "anthropic"]
+Ingress: TypeAlias = Literal["openai", "responses", "anthropic", "gemini", "bedrock", "cohere"]
 
 NO_ROOTS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Loading the usual roots takes longer than a whole test, and nothing here is reached by TLS."""
 
-FOREIGN_FIELDS = frozenset({"reasoning_content"})
-"""What a whole industry sends although the SDK's types do not name it."""
+FOREIGN_FIELDS: Mapping[str, frozenset[str]] = {
+    "ChatCompletionMessage": frozenset({"reasoning_content"}),
+    "ChoiceDelta": frozenset({"reasoning_content"}),
+    "Response": frozenset({"store", "presence_penalty", "frequency_penalty"}),
+    "UsageTokens": frozenset({"reasoning_tokens"}),
+    "ChatMessageStartEventDeltaMessage": frozenset({"content", "tool_calls", "tool_plan", "citations"}),
+}
+"""What the providers themselves send although the SDK's types do not name it, by type."""
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -72,7 +78,8 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """An answer in nobody's dialect. `stop`: end, tools, length, stop_sequence, refusal."""
+    """An answer in nobody's dialect. `stop`: end, tools, length, stop_sequence, refusal; error, where the SDK does
+    not raise."""
 
     text: str = ""
     thinking: str = ""
@@ -85,11 +92,13 @@ class Reply(msgspec.Struct, kw_only=True):
     id: str = ""
     model: str = ""
     turn: Any = None
-    """The assistant's turn in the SDK's form."""
+    """The assistant's turn in the SDK's form. None: there was none, and the turn is `text`."""
     others: tuple[str, ...] = ()
     """Texts of further choices."""
     raw: tuple[BaseModel, ...] = ()
     """The document, or every event of the stream."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with the answer in the eyes of an SDK whose types have to be asked in another way."""
     headers: Mapping[str, str] = {}
 
     @property
@@ -126,23 +135,35 @@ class Speaker(Protocol):
 
     async def ask(self, model: str, question: Question, *, streamed: bool = False) -> Reply: ...
 
+    async def aclose(self) -> None: ...
+
 
 def native_faults(reply: Reply) -> list[str]:
     """What the SDK's types have against an answer: missing and wrong fields, and fields that they do not know."""
-    faults = []
+    faults = [*reply.faults]
     for model in reply.raw:
-        try:
-            type(model).model_validate(model.to_dict())  # type: ignore[attr-defined]
-        except ValidationError as error:
-            faults += [f"{type(model).__name__}: {fault['loc']} {fault['msg']}" for fault in error.errors()]
+        document = (
+            model.to_dict() if hasattr(model, "to_dict") else model.model_dump(by_alias=True, exclude_unset=True)
+        )
+        faults += type_faults(type(model), document)
         faults += [f"{type(model).__name__}: unknown field {path}" for path in _unknown(model)]
     return faults
+
+
+def type_faults(kind: type[BaseModel], document: Any) -> list[str]:
+    """What a type has against a document."""
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
+        return [f"{kind.__name__}: {fault['loc']} {fault['msg']}" for fault in error.errors()]
+    return []
 
 
 def _unknown(value: Any, path: str = "") -> Iterator[str]:
     match value:
         case BaseModel():
-            yield from (f"{path}.{name}" for name in (value.model_extra or {}).keys() - FOREIGN_FIELDS)
+            foreign = FOREIGN_FIELDS.get(type(value).__name__, frozenset())
+            yield from (f"{path}.{name}" for name in (value.model_extra or {}).keys() - foreign)
             for name in type(value).model_fields:
                 yield from _unknown(getattr(value, name, None), f"{path}.{name}")
         case list():

@@ -8,7 +8,7 @@ async with way.world() as world:
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,27 @@ import msgspec
 import pytest
 
 from .speaker_anthropic import AnthropicSpeaker
+from .speaker_bedrock import BedrockSpeaker
+from .speaker_cohere import CohereSpeaker
+from .speaker_gemini import GeminiSpeaker
 from .speaker_openai import OpenaiSpeaker
+from .speaker_responses import ResponsesSpeaker
 from .speakers import JSON, Call, Ingress, Question, Reply, Speaker, Tool, native_faults
 from .world import World
+
+SPEAKERS: dict[Ingress, Callable[[str, str, int], Speaker]] = {
+    "openai": OpenaiSpeaker,
+    "responses": ResponsesSpeaker,
+    "anthropic": AnthropicSpeaker,
+    "gemini": GeminiSpeaker,
+    "bedrock": BedrockSpeaker,
+    "cohere": CohereSpeaker,
+}
+"""Each takes the gateway's URL, a key, and how often the SDK tries again."""
+
+ANSWER_IDS = {"openai": "chatcmpl-", "responses": "resp_", "anthropic": "msg_"}
+CALL_IDS = {"openai": "call_", "responses": "call_", "anthropic": "toolu_", "bedrock": "tooluse_"}
+"""By which first letters a dialect's ids are known. Ids of tool calls that are known by none keep as they are."""
 
 EGRESS = {"claude": "anthropic:demo-claude", "gpt": "openai:demo-gpt"}
 
@@ -59,20 +77,31 @@ def hello(text: str = "Hello", **more: Any) -> Question:
 @asynccontextmanager
 async def speak(ingress: Ingress, world: World, *, retries: int = 0, key: str = "unused") -> AsyncIterator[Speaker]:
     """A speaker whose client is closed at the end. `retries` are the SDK's own."""
-    kind = OpenaiSpeaker if ingress == "openai" else AnthropicSpeaker
-    speaker: Speaker = kind(world.gateway.url, key, retries)
-    async with speaker.client:
+    speaker = SPEAKERS[ingress](world.gateway.url, key, retries)
+    try:
         yield speaker
+    finally:
+        await speaker.aclose()
 
 
 async def ask(world: World, way: Way, question: Question) -> Reply:
     """One question on its way. The answer is sound in the eyes of the SDK, and bears native ids."""
     async with speak(way.ingress, world) as speaker:
         reply = await speaker.ask(way.egress, question, streamed=way.streamed)
-    assert native_faults(reply) == []
-    assert reply.id.startswith({"openai": "chatcmpl-", "anthropic": "msg_"}[way.ingress])
-    assert all(call.id.startswith({"openai": "call_", "anthropic": "toolu_"}[way.ingress]) for call in reply.calls)
+    check(way.ingress, reply)
     return reply
+
+
+def check(ingress: str, reply: Reply) -> None:
+    """Fails where an answer is not sound in the eyes of the SDK, or bears ids that are not of its dialect."""
+    foreign = tuple({prefix for prefix in CALL_IDS.values() if prefix != CALL_IDS.get(ingress)})
+    ids = [call.id for call in reply.calls]
+    assert native_faults(reply) == []
+    assert reply.id
+    assert reply.id.startswith(ANSWER_IDS.get(ingress, ""))
+    assert all(ids), "every call has an id"
+    assert len(set(ids)) == len(ids)
+    assert ingress not in CALL_IDS or not any(made.startswith(foreign) for made in ids)
 
 
 def received(world: World) -> JSON:

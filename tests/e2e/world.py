@@ -15,14 +15,32 @@ import msgspec
 import yaml
 
 from busbar.config import loads
+from busbar.config.support import SUPPORTED_PROTOCOLS
 from busbar.demo.providers import DemoProviders
 from busbar.gateway import BusbarGateway
 
 KEY = "provider-key"
+AWS_KEY = "AKIDPROVIDER:provider-secret"
+AWS_CREDENTIAL = f"{AWS_KEY}::us-east-1"
+"""The key, no session, and the region that no host names here."""
+
+AUTH = {
+    "anthropic": "x-api-key",
+    "openai": "bearer",
+    "responses": "bearer",
+    "gemini": "x-goog-api-key",
+    "bedrock": "sigv4",
+    "cohere": "bearer",
+}
+"""How each dialect's provider wants to be shown the key."""
 
 PROVIDERS = {
-    "demo-anthropic": {"protocol": "anthropic", "auth": "x-api-key", "api_key_env": "PROVIDER_KEY"},
-    "demo-openai": {"protocol": "openai", "auth": "bearer", "api_key_env": "PROVIDER_KEY"},
+    f"demo-{dialect}": {
+        "protocol": dialect,
+        "auth": AUTH[dialect],
+        "api_key_env": "AWS_PROVIDER_KEY" if AUTH[dialect] == "sigv4" else "PROVIDER_KEY",
+    }
+    for dialect in SUPPORTED_PROTOCOLS
 }
 
 
@@ -42,10 +60,10 @@ class World:
     ) -> None:
         self._models = models if models is not None else {"claude": "anthropic:demo", "gpt": "openai:demo"}
         self._config = config
-        self._env = {"PROVIDER_KEY": KEY, **(env or {})}
+        self._env = {"PROVIDER_KEY": KEY, "AWS_PROVIDER_KEY": AWS_CREDENTIAL, **(env or {})}
         self._provider_keys = provider_keys or {}
         self._model_keys = model_keys or {}
-        self.providers = DemoProviders(host="127.0.0.1", port=0, keys=frozenset({KEY}))
+        self.providers = DemoProviders(host="127.0.0.1", port=0, keys=frozenset({KEY, AWS_KEY}))
 
     async def __aenter__(self) -> World:
         await self.providers.start()

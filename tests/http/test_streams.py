@@ -150,7 +150,7 @@ async def test_an_error_before_anything_was_written_comes_back_to_be_tried_elsew
 ) -> None:
     failed, log = await run(CannedUpstream(*chunks))
     assert failed is not None
-    assert (failed.failure.kind, failed.refund) == (FailureClass.OVERLOADED, True)
+    assert (failed.failure.kind, failed.refund) == (FailureClass.SERVER_ERROR, True)
     assert log == []
 
 

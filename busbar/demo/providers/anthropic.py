@@ -112,8 +112,8 @@ class Anthropic:
         error = {"type": refused.kind, "message": refused.message}
         return {"type": "error", "error": error, "request_id": request_id}
 
-    def error_frame(self, refused: Refused, request_id: str) -> Frame:
-        return Frame(self.error(refused, request_id), "error", "close")
+    def error_frames(self, refused: Refused, request_id: str, before: list[Frame]) -> list[Frame]:
+        return [Frame(self.error(refused, request_id), "error", "close")]
 
     def models(self, names: tuple[str, ...]) -> JSON:
         data = [

@@ -10,6 +10,8 @@ from .script import Answer, Ask
 from .usage import Usage
 
 JSON = dict[str, Any]
+PATH_MODEL = ":model"
+"""Where a body tells the model that its request named in the path. No JSON body has a member of this name."""
 CREATED = 1_790_000_000
 """`created` of every answer, Unix seconds: answers do not depend on the clock."""
 
@@ -17,7 +19,13 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Refused(Exception):
-    """The provider answers with an error. `kind` is the dialect's error type; `param` and `code` are openai's."""
+    """The provider answers with an error.
+
+    `kind` is the dialect's error type, `param` and `code` are openai's; gemini tells `code` as the reason in its
+    details, and `retry_secs` as the delay.
+    """
+
+    retry_secs: float | None = None
 
     def __init__(
         self, status: int, kind: str, message: str, *, param: str | None = None, code: str | None = None
@@ -46,7 +54,11 @@ class Dialect(Protocol):
     request_id_header: str
 
     def admit(self, headers: Mapping[str, str], keys: frozenset[str]) -> None:
-        """Check credentials and required headers. Raises `Refused`."""
+        """Check credentials and required headers. Raises `Refused`.
+
+        Names of headers are in lower case; beside them stand `:method`, `:path` (as it came, with the query) and
+        `:sha256`, the hex digest of the body.
+        """
 
     def validate(self, body: JSON, headers: Mapping[str, str]) -> None:
         """Check the body as strictly as the provider does. Raises `Refused`."""
@@ -63,8 +75,8 @@ class Dialect(Protocol):
     def error(self, refused: Refused, request_id: str) -> JSON:
         """The native error envelope."""
 
-    def error_frame(self, refused: Refused, request_id: str) -> Frame:
-        """The native error inside a stream that has already answered 200."""
+    def error_frames(self, refused: Refused, request_id: str, before: list[Frame]) -> list[Frame]:
+        """The native error inside a stream that has already answered 200 and sent the frames `before`."""
 
     def models(self, names: tuple[str, ...]) -> JSON:
         """The answer to GET /v1/models."""

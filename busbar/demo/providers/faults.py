@@ -5,11 +5,11 @@ that list. Refusals first:
 
 | word | answer |
 |---|---|
-| `429` | rate limit, `retry-after: N` (7) |
-| `429-ms` | rate limit, `retry-after-ms: N` (1500) |
+| `429` | rate limit, `retry-after: N` (7); gemini: RetryInfo of N seconds in the details |
+| `429-ms` | rate limit, `retry-after-ms: N` (1500); gemini: RetryInfo of N milliseconds |
 | `400` `401` `402` `403` `404` `408` `413` `500` `503` `529` | that status in the native envelope |
 | `502-html` | a proxy's HTML page |
-| `billing` | anthropic 400 "credit balance is too low", openai 429 `insufficient_quota` |
+| `billing` | anthropic 400 "credit balance is too low", openai 429 `insufficient_quota`, cohere 402 |
 | `context` | the native context-length error |
 | `flaky` | 500 for the first N (1) requests to this model name, then the answer |
 
@@ -22,9 +22,9 @@ Then what goes wrong around a good answer. A JSON body counts as two halves:
 | `hang` | never answers |
 | `stall` / `stall-start` | stops for good in the middle / after the head |
 | `cut` / `cut-start` | closes the connection in the middle / before any byte |
-| `eof` | ends cleanly, but without anthropic's `message_stop`, openai's finish chunk and all after it |
+| `eof` | ends cleanly, but without anthropic's `message_stop`, the others' finish chunk and all after it |
 | `eof-mid` | ends cleanly in the middle; for JSON both are this |
-| `nodone` | openai: only `[DONE]` is missing |
+| `nodone` | openai, cohere: only `[DONE]` is missing |
 | `error-first` / `error-mid` | 200, then an error event first / N ms after some content; JSON: as `error-200` |
 | `error-200` | 200 with an `error` object as JSON, streams too |
 | `garbage` | 200 with something that is not JSON |
@@ -32,7 +32,7 @@ Then what goes wrong around a good answer. A JSON body counts as two halves:
 | `no-usage` | no usage anywhere |
 | `split` | the bytes come in writes of 1 to 7 |
 | `crlf` | lines end in CRLF |
-| `comments` | comment lines (and pings) between events |
+| `comments` | comment lines (and pings) between server-sent events |
 """
 
 import re
@@ -42,7 +42,16 @@ from typing import Any
 import msgspec
 
 from .dialect import JSON, Dialect, Frame, Refused
-from .refusals import REFUSALS
+from .framing import SSE, Framing
+from .refusals import REFUSALS, SAID
+
+ERROR_TYPE_HEADERS = {"bedrock": "x-amzn-errortype"}
+"""Dialects that tell the kind of an error in a header."""
+ERROR_ORIGIN = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
+"""What stands behind the kind there, as AWS sends it."""
+WITHOUT_RETRY_AFTER = frozenset({"gemini"})
+"""Dialects that tell how long to wait in the body only."""
+USAGE_KEYS = frozenset({"usage", "usageMetadata"})
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -79,11 +88,12 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     frames: list[Frame] | None = None
     document: JSON | None = None
     number: int | None = None
+    framing: Framing = SSE
 
     def chunks(self, newline: str = "\n") -> list[bytes]:
         """The body in the pieces it is written in."""
         if self.frames is not None:
-            return [frame.encode(newline) for frame in self.frames]
+            return self.framing.encode(self.frames, newline)
         whole = msgspec.json.encode(self.document)
         return [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
 
@@ -96,7 +106,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         return content[len(content) // 2] if len(content) > 1 else len(self.frames) // 2
 
     def head(self, length: int | None = None) -> Head:
-        kind = "application/json" if self.frames is None else "text/event-stream; charset=utf-8"
+        kind = "application/json" if self.frames is None else self.framing.media_type
         return Head(200, {"content-type": kind, self.dialect.request_id_header: self.request_id}, length)
 
     def plain(self) -> list[Step]:
@@ -107,10 +117,12 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
 def refusal(scene: Scene, refused: Refused, headers: dict[str, str] | None = None) -> list[Step]:
     """A native error answer."""
-    body = msgspec.json.encode(scene.dialect.error(refused, scene.request_id))
+    body = scene.framing.error(scene.dialect.error(refused, scene.request_id))
+    kind = ERROR_TYPE_HEADERS.get(scene.dialect.name)
     named = {
         "content-type": "application/json",
         scene.dialect.request_id_header: scene.request_id,
+        **({kind: refused.kind + ERROR_ORIGIN} if kind else {}),
         **(headers or {}),
     }
     return [Head(refused.status, named, len(body)), body]
@@ -120,15 +132,18 @@ def refusal(scene: Scene, refused: Refused, headers: dict[str, str] | None = Non
 
 
 def _refused(word: str, scene: Scene) -> Refused:
-    anthropic, openai = REFUSALS[word]
-    said = anthropic if scene.dialect.name == "anthropic" else openai
+    said = SAID[scene.dialect.name][word]
     return Refused(said.status, said.kind, said.message.format(model=scene.model), code=said.code)
 
 
 def _refuses(word: str, header: str | None = None, default: int = 0) -> Callable[[Scene], list[Step]]:
     def steps(scene: Scene) -> list[Step]:
         number = default if scene.number is None else scene.number
-        return refusal(scene, _refused(word, scene), {header: str(number)} if header else None)
+        refused = _refused(word, scene)
+        if header is None:
+            return refusal(scene, refused)
+        refused.retry_secs = number / 1000 if header.endswith("-ms") else number
+        return refusal(scene, refused, None if scene.dialect.name in WITHOUT_RETRY_AFTER else {header: str(number)})
 
     return steps
 
@@ -173,10 +188,11 @@ def _error_in_stream(after_content: bool) -> Callable[[Scene], list[Step]]:
     def steps(scene: Scene) -> list[Step]:
         if scene.frames is None:
             return _error_200(scene)
-        frames = scene.frames[: scene.middle] if after_content else []
-        error = scene.dialect.error_frame(_refused("529", scene), scene.request_id)
-        *before, last = msgspec.structs.replace(scene, frames=[*frames, error]).plain()
-        return [*before, last] if scene.number is None else [*before, Wait(scene.number), last]
+        before = scene.frames[: scene.middle] if after_content else []
+        error = scene.dialect.error_frames(_refused("529", scene), scene.request_id, before)
+        steps = msgspec.structs.replace(scene, frames=[*before, *error]).plain()
+        at = len(steps) - len(error)
+        return steps if scene.number is None else [*steps[:at], Wait(scene.number), *steps[at:]]
 
     return steps
 
@@ -205,7 +221,7 @@ def _malformed(scene: Scene, frames: list[Frame]) -> list[Frame]:
 
 
 def _commented(scene: Scene) -> list[Step]:
-    if scene.frames is None:
+    if scene.frames is None or scene.framing is not SSE:
         return scene.plain()
     between: list[bytes] = [b": keep-alive\n\n"]
     if scene.dialect.name == "anthropic":
@@ -228,7 +244,7 @@ def _without_usage(scene: Scene) -> list[Step]:
 
 def _no_usage(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _no_usage(member) for key, member in value.items() if key != "usage"}
+        return {key: _no_usage(member) for key, member in value.items() if key not in USAGE_KEYS}
     return value
 
 

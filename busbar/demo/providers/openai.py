@@ -132,8 +132,8 @@ class OpenAI:
             }
         }
 
-    def error_frame(self, refused: Refused, request_id: str) -> Frame:
-        return Frame(self.error(refused, request_id), part="close")
+    def error_frames(self, refused: Refused, request_id: str, before: list[Frame]) -> list[Frame]:
+        return [Frame(self.error(refused, request_id), part="close")]
 
     def models(self, names: tuple[str, ...]) -> JSON:
         data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "busbar-demo"} for name in names]

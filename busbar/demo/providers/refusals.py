@@ -3,17 +3,10 @@
 Statuses, types, codes and texts follow recorded answers and the providers' pages on errors.
 """
 
-import msgspec
-
-
-class Said(msgspec.Struct, frozen=True):
-    """One provider's words. `{model}` in the message is the request's model; `code` is OpenAI's."""
-
-    status: int
-    kind: str
-    message: str
-    code: str | None = None
-
+from .dialect import Refused
+from .refusals_bedrock import BEDROCK, UNREADABLE_BEDROCK
+from .refusals_gemini import GEMINI, UNREADABLE_GEMINI
+from .said import Said
 
 OVERLOADED = "The engine is currently overloaded, please try again later."
 
@@ -116,3 +109,82 @@ REFUSALS: dict[str, tuple[Said, Said]] = {
         ),
     ),
 }
+
+_RESPONSES: dict[str, Said] = {
+    "404": Said(400, "invalid_request_error", "The requested model '{model}' does not exist.", "model_not_found"),
+    "context": Said(
+        400,
+        "invalid_request_error",
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        "context_length_exceeded",
+    ),
+}
+"""Where OpenAI's Responses API words it unlike Chat Completions."""
+
+_COHERE: dict[str, Said] = {
+    "400": Said(400, "", "invalid request: the demo refuses this request"),
+    "401": Said(401, "", "invalid api token"),
+    "402": Said(402, "", "payment required: please add or update your payment method"),
+    "403": Said(403, "", "your API key does not have access to this resource"),
+    "404": Said(
+        404,
+        "",
+        "model '{model}' not found, make sure the correct model ID was used and that you have access to the model.",
+    ),
+    "408": Said(408, "", "request timeout"),
+    "413": Said(413, "", "request body too large"),
+    "429": Said(
+        429,
+        "",
+        "You are using a Trial key, which is limited to 20 API calls / minute. You can continue to use the Trial key "
+        "for free or upgrade to a Production key with higher rate limits at "
+        "'https://dashboard.cohere.com/api-keys'.",
+    ),
+    "500": Said(500, "", "internal server error"),
+    "503": Said(503, "", "service unavailable"),
+    "529": Said(503, "", "the model is overloaded, please try again later"),
+    "billing": Said(402, "", "You have run out of credits. Please add a payment method to continue."),
+    "context": Said(
+        400,
+        "",
+        "too many tokens: size limit exceeded by 25836 tokens. Try using shorter or fewer inputs. The limit for this "
+        "model is 288000 tokens.",
+        "TOO_MANY_TOKENS",
+    ),
+}
+"""Cohere has no error types; `code` is its `error_type`, which only a few errors carry."""
+
+SAID: dict[str, dict[str, Said]] = {
+    "anthropic": {word: said for word, (said, _) in REFUSALS.items()},
+    "openai": {word: said for word, (_, said) in REFUSALS.items()},
+    "responses": {**{word: said for word, (_, said) in REFUSALS.items()}, **_RESPONSES},
+    "cohere": _COHERE,
+    "gemini": GEMINI,
+    "bedrock": BEDROCK,
+}
+"""dialect → fault word → its words."""
+
+UNREADABLE: dict[str, Said] = {
+    "gemini": UNREADABLE_GEMINI,
+    "bedrock": UNREADABLE_BEDROCK,
+    "cohere": Said(400, "", "invalid json syntax: the request body is not a JSON object"),
+    "anthropic": Said(400, "invalid_request_error", "The request body is not valid JSON."),
+    "openai": Said(
+        400,
+        "invalid_request_error",
+        (
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
+        ),
+    ),
+}
+"""dialect → what it says to a body that is not a JSON object."""
+
+
+UNREADABLE["responses"] = UNREADABLE["openai"]
+
+
+def unreadable(dialect: str) -> Refused:
+    """The refusal of a body that is not a JSON object."""
+    said = UNREADABLE[dialect]
+    return Refused(said.status, said.kind, said.message, code=said.code)

@@ -20,7 +20,7 @@ FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 COUNT_MAX = 10_000
-"""The most items or characters a schema may ask for."""
+"""The most items or characters a schema may demand: the smallest instance has to hold them."""
 DEPTH_MAX = 32
 """Nested deeper than this a value is null, and so is what requires itself: neither has a small instance."""
 
@@ -131,7 +131,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_MAX
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_small_count(value: Any) -> bool:
+    return _is_count(value) and value <= COUNT_MAX
 
 
 def _are_strings(value: Any) -> bool:
@@ -155,7 +159,8 @@ _KEYWORDS: dict[str, Callable[[Any], bool]] = {
     "required": _are_strings,
     **dict.fromkeys(("anyOf", "oneOf", "allOf"), _are_schemas),
     **dict.fromkeys(("properties", "$defs", "definitions"), _are_named_schemas),
-    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), _is_count),
+    **dict.fromkeys(("minItems", "minLength"), _is_small_count),
+    **dict.fromkeys(("maxItems", "maxLength"), _is_count),
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _is_number),
     "multipleOf": lambda value: _is_number(value) and value > 0,
 }

@@ -8,11 +8,13 @@ Words in a model's name choose a role:
 
 | word | effect |
 |---|---|
-| `refuse` | refusal (anthropic `stop_reason: refusal`; openai `message.refusal`) |
-| `filter` | openai: half an answer, then `content_filter`; anthropic: as `refuse` |
-| `reason` | openai: reasons aloud in `reasoning_content` |
-| `redacted` | anthropic: thinking is redacted |
-| `preface` | says something before it calls a tool |
+| `refuse` | refusal (anthropic `stop_reason`; openai, responses a part; cohere text; gemini, bedrock no content) |
+| `filter` | half an answer, then the dialect's word for a filter or guardrail; anthropic: as `refuse` |
+| `reason` | openai: reasons aloud in `reasoning_content`; responses, cohere: thinks unasked |
+| `redacted` | anthropic, bedrock: thinking is redacted |
+| `strict`, `gemini-3` | gemini: wants the thought signatures of the current turn back |
+| `blocked` | gemini: the prompt is blocked |
+| `preface` | says something before it calls a tool (cohere: its `tool_plan`) |
 | `-interleaved` (end) | openai streams: deltas of parallel calls alternate |
 | `-cached` (end) | a third of the prompt was read from the cache |
 | `fault-…` | see `faults.py` |

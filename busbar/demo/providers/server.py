@@ -1,14 +1,17 @@
-"""The embedded providers: one port that speaks Anthropic Messages and OpenAI Chat Completions.
+"""The embedded providers: one port that speaks the dialects of six providers.
 
     async with DemoProviders() as demo:
         client = openai.AsyncOpenAI(base_url=f"{demo.base_url}/v1", api_key="demo-key")
 
-Serves POST /v1/messages, POST /v1/messages/count_tokens, POST /v1/chat/completions and GET /v1/models. The model's
-name chooses the script (`script.py`) and the faults (`faults.py`); requests are checked as strictly as the
-providers check them.
+Serves POST /v1/messages and /v1/messages/count_tokens, /v1/chat/completions, /v1/responses, /v2/chat, Gemini's
+/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (under /v1, too), Bedrock's
+/model/MODEL/converse and /converse-stream; GET /v1/models and /v1beta/models. The model's name chooses the script
+(`script.py`) and the faults (`faults.py`); requests are checked as strictly as the providers check them.
 """
 
 import asyncio
+import hashlib
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +22,15 @@ from aiohttp import web
 
 from . import faults
 from .anthropic import Anthropic
-from .dialect import JSON, Dialect, Refused, mint
+from .bedrock import Bedrock
+from .cohere import Cohere
+from .dialect import JSON, PATH_MODEL, Dialect, Refused, digest, mint
 from .faults import Cut, Hang, Head, Scene, Step, Wait, refusal
+from .framing import SSE, Framing, framing
+from .gemini import Gemini
 from .openai import OpenAI
+from .refusals import unreadable
+from .responses import Responses
 from .script import play
 from .usage import PromptCache, count
 
@@ -31,19 +40,17 @@ REQUESTS_KEPT = 512
 """Requests remembered for tests to look at; the oldest go first."""
 FLAKY_MAX = 1024
 """Names of flaky models whose failures are counted; beyond that all begin anew."""
-UNREADABLE = {
-    "anthropic": "The request body is not valid JSON.",
-    "openai": (
-        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
-        "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
-    ),
-}
-
 GRACE_SECS = 0.05
 """What requests still running at `stop` are given before they are cancelled."""
 
 ANTHROPIC = Anthropic()
 OPENAI = OpenAI()
+GEMINI = Gemini()
+BEDROCK = Bedrock()
+COUNTERS = {"anthropic": ANTHROPIC.count_tokens, "gemini": GEMINI.count_tokens}
+"""dialect → what answers its count of tokens."""
+RESPONSES = Responses()
+COHERE = Cohere()
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +63,16 @@ class ReceivedRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: JSON | None
     raw: bytes
     model: str | None
+    path_model: bool = False
+    """Whether the path names the model."""
+    streams: bool = False
+    framing: Framing = SSE
+
+    @property
+    def message(self) -> JSON:
+        """The body, and with it the model where the path names it."""
+        body = self.body or {}
+        return {**body, PATH_MODEL: self.model} if self.path_model else body
 
 
 class DemoProviders:
@@ -100,7 +117,17 @@ class DemoProviders:
         app.router.add_post("/v1/messages", self._serve(ANTHROPIC, self._messages))
         app.router.add_post("/v1/messages/count_tokens", self._serve(ANTHROPIC, self._count_tokens))
         app.router.add_post("/v1/chat/completions", self._serve(OPENAI, self._messages))
+        app.router.add_post("/v1/responses", self._serve(RESPONSES, self._messages))
+        app.router.add_post("/v2/chat", self._serve(COHERE, self._messages))
         app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/v1beta/models", self._list_models)
+        for at in ("/v1beta/models/{model:[^/]+}:", "/v1/models/{model:[^/]+}:"):
+            app.router.add_post(f"{at}generateContent", self._serve(GEMINI, self._messages, streams=False))
+            app.router.add_post(f"{at}streamGenerateContent", self._serve(GEMINI, self._messages, streams=True))
+            app.router.add_post(f"{at}countTokens", self._serve(GEMINI, self._count_tokens))
+        for operation, streams in (("converse", False), ("converse-stream", True)):
+            path = f"/model/{{model:.+}}/{operation}"
+            app.router.add_post(path, self._serve(BEDROCK, self._messages, streams))
         self._runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=GRACE_SECS, handle_signals=False
         )
@@ -144,15 +171,20 @@ class DemoProviders:
             self._notify()
 
     def _serve(
-        self, dialect: Dialect, answer: Callable[[Dialect, ReceivedRequest], list[Step]]
+        self,
+        dialect: Dialect,
+        answer: Callable[[Dialect, ReceivedRequest], list[Step]],
+        streams: bool | None = None,
     ) -> Callable[[web.Request], Any]:
+        """A handler. `streams` says what the path says about streaming; None where the body says it."""
+
         async def handler(request: web.Request) -> web.StreamResponse:
-            received = await _receive(dialect, request)
+            received = await _receive(dialect, request, streams)
             with self._open(received):
                 try:
-                    dialect.admit(received.headers, self.keys)
+                    dialect.admit(_with_request_line(request, received), self.keys)
                     if received.body is None:
-                        raise Refused(400, "invalid_request_error", UNREADABLE[dialect.name])
+                        raise unreadable(dialect.name)
                     steps = answer(dialect, received)
                 except Refused as refused:
                     steps = refusal(_scene(dialect, received), refused)
@@ -161,12 +193,12 @@ class DemoProviders:
         return handler
 
     def _messages(self, dialect: Dialect, received: ReceivedRequest) -> list[Step]:
-        body = received.body or {}
+        body = received.message
         dialect.validate(body, received.headers)
         ask = dialect.read(body)
         answer = play(ask)
         usage = count(ask, answer, self._cache)
-        if body.get("stream"):
+        if received.streams:
             scene = _scene(dialect, received, frames=dialect.frames(body, ask, answer, usage))
         else:
             scene = _scene(dialect, received, document=dialect.document(body, ask, answer, usage))
@@ -186,14 +218,16 @@ class DemoProviders:
         return self._failures[model] <= times
 
     def _count_tokens(self, dialect: Dialect, received: ReceivedRequest) -> list[Step]:
-        counted = ANTHROPIC.count_tokens(received.body or {}, received.headers)
+        counted = COUNTERS[dialect.name](received.message, received.headers)
         return _scene(dialect, received, document=counted).plain()
 
     async def _list_models(self, request: web.Request) -> web.StreamResponse:
         dialect: Dialect = ANTHROPIC if "anthropic-version" in request.headers else OPENAI
+        if "x-goog-api-key" in request.headers or "key" in request.query or request.path.startswith("/v1beta/"):
+            dialect = GEMINI
         received = await _receive(dialect, request)
         try:
-            dialect.admit(received.headers, self.keys)
+            dialect.admit(_with_request_line(request, received), self.keys)
             steps = _scene(dialect, received, document=dialect.models(self.models)).plain()
         except Refused as refused:
             steps = refusal(_scene(dialect, received), refused)
@@ -221,13 +255,15 @@ class DemoProviders:
         return response
 
 
-async def _receive(dialect: Dialect, request: web.Request) -> ReceivedRequest:
+async def _receive(dialect: Dialect, request: web.Request, streams: bool | None = None) -> ReceivedRequest:
     raw = await request.read()
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         body = None
-    model = body.get("model") if isinstance(body, dict) else None
+    said = body if isinstance(body, dict) else {}
+    model = request.match_info.get("model", said.get("model"))
+    streams = bool(said.get("stream")) if streams is None else streams
     return ReceivedRequest(
         dialect=dialect.name,
         path=request.path_qs,
@@ -235,9 +271,22 @@ async def _receive(dialect: Dialect, request: web.Request) -> ReceivedRequest:
         body=body if isinstance(body, dict) else None,
         raw=raw,
         model=model if isinstance(model, str) else None,
+        path_model="model" in request.match_info,
+        streams=streams,
+        framing=framing(dialect.name, request.query) if streams else SSE,
     )
+
+
+def _with_request_line(request: web.Request, received: ReceivedRequest) -> dict[str, str]:
+    """The headers with the request line and the digest of the body, as `Dialect.admit` wants them."""
+    line = {":method": request.method, ":path": request.raw_path}
+    return {**received.headers, **line, ":sha256": hashlib.sha256(received.raw).hexdigest()}
 
 
 def _scene(dialect: Dialect, received: ReceivedRequest, **answer: Any) -> Scene:
     request_id = mint("req_011", 21, dialect.name, received.raw)
-    return Scene(dialect=dialect, request_id=request_id, model=received.model or "", **answer)
+    if dialect is BEDROCK:
+        request_id = str(uuid.UUID(digest([received.path, request_id])[:32]))
+    return Scene(
+        dialect=dialect, request_id=request_id, model=received.model or "", framing=received.framing, **answer
+    )

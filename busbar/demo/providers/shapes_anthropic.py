@@ -127,11 +127,13 @@ TOOLS: dict[str, Check] = {"custom": _CUSTOM_TOOL, **dict.fromkeys(_HOSTED, anyt
 _PARALLEL: dict[str, Check] = {"disable_parallel_tool_use": flag}
 _DISPLAY: dict[str, Check] = {"display": nullable(word("summarized", "omitted"))}
 _FORMAT = nullable(tagged({"json_schema": record({"schema": json_schema})}))
+_EFFORT = nullable(word("low", "medium", "high", "xhigh", "max"))
 _MESSAGE = record(
     {
         "role": word("user", "assistant", "system"),
         "content": by_type(string=text(), array=array(tagged(BLOCKS))),
-    }
+    },
+    {"output_config": record({}, {"effort": _EFFORT})},
 )
 
 BODY = record(
@@ -147,7 +149,7 @@ BODY = record(
         "output_config": record(
             {},
             {
-                "effort": nullable(word("low", "medium", "high", "xhigh", "max")),
+                "effort": _EFFORT,
                 "format": _FORMAT,
                 "task_budget": anything,
             },

@@ -9,6 +9,8 @@ from .script import Answer, Ask, Marked, call_tokens, words
 
 STRUCTURAL = frozenset(
     {"type", "role", "id", "tool_use_id", "tool_call_id", "cache_control", "signature", "media_type", "detail"}
+    | {"call_id", "encrypted_content", "phase", "status"}
+    | {"mimeType", "thoughtSignature", "toolUseId", "redactedContent", "cachePoint"}
 )
 """Keys whose values are the dialect's own words, and count nothing."""
 REMEMBERED_MAX = 1024

@@ -18,6 +18,8 @@ VERSION_WITHOUT_SAMPLING = "2026-10-21"
 VERSIONS = frozenset({"2023-01-01", "2023-06-01", VERSION_WITHOUT_SAMPLING})
 BETA_KEYS = ("container", "context_management", "mcp_servers", "output_format")
 """Accepted only with an `anthropic-beta` header."""
+PER_TURN_BETA = "per-turn-control"
+"""The beta in which a message has an `output_config` of its own."""
 BREAKPOINTS_MAX = 4
 THINKING = ("thinking", "redacted_thinking")
 
@@ -96,8 +98,13 @@ def _all_blocks(body: JSON) -> Iterator[tuple[str, JSON]]:
 
 
 def _beta_keys(body: JSON, headers: Mapping[str, str]) -> Iterator[str]:
-    if not headers.get("anthropic-beta"):
+    betas = headers.get("anthropic-beta", "")
+    if not betas:
         yield from (f"{key}: Extra inputs are not permitted" for key in BETA_KEYS if key in body)
+    if PER_TURN_BETA not in betas:
+        for m, message in enumerate(body["messages"]):
+            if "output_config" in message:
+                yield f"messages.{m}.output_config: Extra inputs are not permitted"
 
 
 def _files(body: JSON, headers: Mapping[str, str]) -> Iterator[str]:

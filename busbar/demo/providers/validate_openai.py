@@ -19,6 +19,8 @@ from .shapes_openai import BODY
 
 REASONING_MODEL = re.compile(r"^(o[1-9]|gpt-5)")
 """Models that take `max_completion_tokens` only."""
+DECIMALS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+"""Keys that the API calls decimals whatever number they hold."""
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.*)", re.DOTALL)
 
@@ -70,13 +72,14 @@ def validate(body: JSON, headers: Mapping[str, str]) -> None:
     try:
         BODY(body, ())
     except Violation as violation:
-        raise _phrase(violation) from None
+        raise phrase(violation) from None
     for rule in RULES:
         for param, code, message in rule(body):
             raise Refused(400, "invalid_request_error", message, param=param, code=code)
 
 
-def _phrase(violation: Violation) -> Refused:
+def phrase(violation: Violation) -> Refused:
+    """A violation in the API's words."""
     steps = [step for step in violation.path if not isinstance(step, Tag)]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
     if violation.kind == "extra" and len(steps) == 1:
@@ -90,7 +93,8 @@ def _phrase(violation: Violation) -> Refused:
     elif isinstance(expected, tuple):
         quoted = [f"'{choice}'" for choice in expected]
         expected = ", ".join([*quoted[:-1], f"and {quoted[-1]}"]) if len(quoted) > 2 else " and ".join(quoted)
-    kind = "integer" if isinstance(got, int) and isinstance(violation.expected, int) else "decimal"
+    whole = isinstance(got, int) and isinstance(violation.expected, int) and steps[-1] not in DECIMALS
+    kind = "integer" if whole else "decimal"
     code, template = PHRASES[violation.kind]
     return Refused(
         400,
@@ -149,7 +153,7 @@ def _tools(body: JSON) -> Iterator[Finding]:
                 f"'type: \"object\"', got 'type: \"{declared}\"'.",
             )
         if function.get("strict"):
-            yield from _strict(
+            yield from strict_schema(
                 function.get("parameters") or {}, f"function '{function['name']}'", f"tools[{f}].function.parameters"
             )
     choice = body.get("tool_choice")
@@ -158,7 +162,7 @@ def _tools(body: JSON) -> Iterator[Finding]:
         yield "tool_choice", None, f"Tool choice '{wanted}' not found in 'tools' parameter."
 
 
-def _strict(schema: JSON, what: str, param: str) -> Iterator[Finding]:
+def strict_schema(schema: JSON, what: str, param: str) -> Iterator[Finding]:
     """Strict schemas close every object and require every property."""
     for node in objects_in(schema):
         properties = set(node.get("properties") or ())
@@ -186,7 +190,7 @@ def _output_schema(body: JSON) -> Iterator[Finding]:
     if form["type"] == "json_schema" and form["json_schema"].get("strict"):
         named = form["json_schema"]
         what = f"response_format '{named['name']}'"
-        yield from _strict(named.get("schema", {}), what, "response_format")
+        yield from strict_schema(named.get("schema", {}), what, "response_format")
 
 
 def _assistant_content(body: JSON) -> Iterator[Finding]:
@@ -232,10 +236,11 @@ def _images(body: JSON) -> Iterator[Finding]:
         content = message.get("content")
         for p, part in enumerate(content if isinstance(content, list) else ()):
             if part["type"] == "image_url":
-                yield from _image(part["image_url"]["url"], f"messages[{m}].content[{p}].image_url.url")
+                yield from image_url(part["image_url"]["url"], f"messages[{m}].content[{p}].image_url.url")
 
 
-def _image(url: str, param: str) -> Iterator[Finding]:
+def image_url(url: str, param: str) -> Iterator[Finding]:
+    """The URL of an image part: on the web, or its own data."""
     if url.startswith(("https://", "http://")):
         return
     match = DATA_URL.fullmatch(url)

@@ -24,6 +24,7 @@ from busbar.protocols.anthropic.stream_read import AnthropicStreamReader
 from busbar.protocols.anthropic.stream_tap import stream_tap
 from busbar.protocols.anthropic.stream_write import AnthropicStreamWriter
 from busbar.protocols.anthropic.words import DIALECT, TOOL_NAME_CHARS_MAX, TOOL_USE_ID
+from busbar.protocols.ids import fit_name
 from busbar.protocols.protocol import Protocol, Route
 
 _PATH = "/v1/messages"
@@ -47,7 +48,7 @@ PROTOCOL = Protocol(
     egress_path=_egress_path,
     count_path=lambda model: _COUNT_PATH,
     tool_call_ids=TOOL_USE_ID,
-    tool_name_chars_max=TOOL_NAME_CHARS_MAX,
+    fit_tool_name=lambda name: fit_name(name, TOOL_NAME_CHARS_MAX),
     forwarded_headers=frozenset(
         {"anthropic-beta", "anthropic-version", "x-request-id", "traceparent", "tracestate"},
     ),

@@ -20,7 +20,7 @@ from busbar.protocols.anthropic.words import (
 )
 from busbar.protocols.error_body import signal_of
 from busbar.protocols.fields import take_text
-from busbar.protocols.ids import ANSWER_PREFIXES, mint_id, translate_id
+from busbar.protocols.ids import answer_id
 from busbar.protocols.ir import Choice, Part, Refusal, Response, ToolUse
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
@@ -64,7 +64,7 @@ def write_response(response: Response, hop: Hop, receipt: Receipt) -> Document:
     report_leftovers(first, DIALECT, "choices[0]", receipt)
     fitted = PartFitter(receipt, hop.nonce).fit_all(first.parts, "answer", "choices[0].content")
     return {
-        "id": answer_id(response.id, hop),
+        "id": answer_id(response.id, MESSAGE_ID, hop.nonce),
         "type": "message",
         "role": "assistant",
         "model": response.model or hop.model,
@@ -83,10 +83,6 @@ def take_constants(left: Document) -> None:
         del left["type"]
     if left.get("role") == "assistant":
         del left["role"]
-
-
-def answer_id(foreign: str, hop: Hop) -> str:
-    return translate_id(foreign, MESSAGE_ID, ANSWER_PREFIXES) or mint_id(MESSAGE_ID, hop.nonce)
 
 
 def _write_own(response: Response) -> Document:

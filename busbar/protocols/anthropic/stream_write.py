@@ -19,12 +19,12 @@ import msgspec
 from busbar.protocols.anthropic.blocks_write import write_block
 from busbar.protocols.anthropic.errors import write_stream_error
 from busbar.protocols.anthropic.fit_parts import NO_CITATIONS, PartFitter
-from busbar.protocols.anthropic.response import answer_id
 from busbar.protocols.anthropic.stream_replay import replay
 from busbar.protocols.anthropic.usage import write_foreign_usage
-from busbar.protocols.anthropic.words import DIALECT, foreign_stop_word
+from busbar.protocols.anthropic.words import DIALECT, MESSAGE_ID, foreign_stop_word
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
+from busbar.protocols.ids import answer_id
 from busbar.protocols.ir import (
     ArgumentsDelta,
     BlockStart,
@@ -125,7 +125,7 @@ class AnthropicStreamWriter:
         report_leftovers(event, DIALECT, "", self._receipt)
         self._usage = merged(self._usage, event.usage)
         message: dict[str, Any] = {
-            "id": answer_id(event.id, self._hop),
+            "id": answer_id(event.id, MESSAGE_ID, self._hop.nonce),
             "type": "message",
             "role": "assistant",
             "model": event.model or self._hop.model,

@@ -7,8 +7,8 @@
     payload        …
     message CRC    4    CRC-32 of everything before
 
-Two floors, as for server-sent events. `EventStreamSplitter` cuts the bytes into messages and checks both checksums, at
-any split of the input; `EventStreamDecoder` stands on it and gives `EventStreamMessage`s. Fact: the Smithy
+Two floors, as for server-sent events. `EventStreamSplitter` cuts the bytes into messages and checks both checksums,
+at any split of the input; `EventStreamDecoder` stands on it and gives `EventStreamMessage`s. Fact: the Smithy
 specification, "Amazon Event Stream Encoding".
 """
 

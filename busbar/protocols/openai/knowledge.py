@@ -24,15 +24,12 @@ _TEXTS = (
     _text(r"insufficient balance|credit balance is (too low|exhausted)", FailureClass.BILLING, 400, 402, 403, 429),
     # xAI refuses a bad key with 400.
     _text(r"incorrect api key provided|api key not valid", FailureClass.AUTH, 400),
-    # Azure and Moonshot call overload a rate limit; Groq's flex tier has a status of its own.
+    # Azure and Moonshot call overload a rate limit.
     _text(r"experiencing high demand|\bNoCapacity\b|engine is currently overloaded", FailureClass.OVERLOADED, 429),
-    _text(r".*", FailureClass.OVERLOADED, 498),
     # Together's docs: 403 for a prompt that does not fit.
     _text(r"longer than the model'?s context length", FailureClass.CONTEXT_LENGTH, 403),
     # OpenRouter's 403 is moderation, its own or the provider's; a bad key is a 401 there.
     _text(r"provider returned error|requires moderation|was flagged", FailureClass.CLIENT_ERROR, 403),
-    # Whoever finds a body too large finds the prompt too long.
-    _text(r"", FailureClass.CONTEXT_LENGTH, 413),
 )
 
 _WORDS = {
@@ -106,4 +103,8 @@ _WORDS = {
 KNOWLEDGE = DialectKnowledge(
     texts=_TEXTS,
     words={word: kind for kind, words in _WORDS.items() for word in words},
+    statuses={
+        413: FailureClass.CONTEXT_LENGTH,  # whoever finds a body too large finds the prompt too long
+        498: FailureClass.OVERLOADED,  # Groq's flex tier
+    },
 )

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from busbar.protocols.fields import as_object
-from busbar.protocols.ids import ANSWER_PREFIXES, mint_id, translate_id
+from busbar.protocols.ids import answer_id
 from busbar.protocols.ir import Choice, Citation, Refusal, Response, Text, Thinking, ToolUse
 from busbar.protocols.leftovers import report_leftovers, says_nothing
 from busbar.protocols.native import Native, own_fields, own_form
@@ -88,7 +88,7 @@ def write_response(response: Response, hop: Hop, receipt: Receipt) -> Document:
     else:
         report_leftovers(response, DIALECT, "", receipt)
         document = {
-            "id": translate_id(response.id, ANSWER_ID, ANSWER_PREFIXES) or mint_id(ANSWER_ID, hop.nonce),
+            "id": answer_id(response.id, ANSWER_ID, hop.nonce),
             "object": "chat.completion",
             "created": hop.now if response.created is None else response.created,
             "model": response.model or hop.model,

@@ -14,7 +14,7 @@ import msgspec
 
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
-from busbar.protocols.ids import ANSWER_PREFIXES, mint_id, translate_id
+from busbar.protocols.ids import answer_id
 from busbar.protocols.ir import (
     ArgumentsDelta,
     BlockStart,
@@ -137,7 +137,7 @@ class OpenaiStreamWriter:
     def _open(self, event: Started) -> None:
         self._started = event
         constant = {
-            "id": translate_id(event.id, ANSWER_ID, ANSWER_PREFIXES) or mint_id(ANSWER_ID, self._hop.nonce),
+            "id": answer_id(event.id, ANSWER_ID, self._hop.nonce),
             "object": "chat.completion.chunk",
             "created": self._hop.now if event.created is None else event.created,
             "model": event.model or self._hop.model,

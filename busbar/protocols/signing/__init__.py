@@ -46,10 +46,18 @@ def _checked(credential: str) -> str:
     return credential
 
 
+def _sigv4(credential: str) -> Signer:
+    from busbar.protocols.signing.sigv4 import sigv4_signer  # botocore is loaded for those who need it only
+
+    return sigv4_signer(credential)
+
+
 _STYLES: Mapping[str, Callable[[str], Signer]] = {
     "bearer": lambda key: StaticSigner({"authorization": f"Bearer {_checked(key)}"}),
     "x-api-key": lambda key: StaticSigner({"x-api-key": _checked(key)}),
+    "x-goog-api-key": lambda key: StaticSigner({"x-goog-api-key": _checked(key)}),
     "api-key": lambda key: StaticSigner({"api-key": _checked(key)}),
+    "sigv4": _sigv4,
     "none": lambda key: StaticSigner({}),
 }
 

@@ -1,0 +1,75 @@
+"""Usage, both ways. Here `inputTokens` never holds cached tokens, exactly as in the IR; `totalTokens` holds all.
+
+The form of a `Usage` names the fields that only repeat what others say: nothing is lost where they do not cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from busbar.protocols.bedrock.words import DIALECT
+from busbar.protocols.native import Native, own_fields, own_form
+from busbar.protocols.usage import Usage
+
+_REPEATED: Mapping[str, Callable[[Usage], int | None]] = {
+    "totalTokens": lambda usage: usage.total_tokens,
+    "cacheReadInputTokenCount": lambda usage: usage.cache_read_tokens,
+    "cacheWriteInputTokenCount": lambda usage: usage.cache_write_tokens,
+}
+
+
+def read_usage(value: Any) -> Usage | None:
+    """A provider's `usage`, leniently: None when it is no object, a count of another type stays a leftover."""
+    if not isinstance(value, dict):
+        return None
+    left = dict(value)
+    usage = Usage(
+        input_tokens=_count(left, "inputTokens"),
+        output_tokens=_count(left, "outputTokens"),
+        cache_read_tokens=_count(left, "cacheReadInputTokens"),
+        cache_write_tokens=_count(left, "cacheWriteInputTokens"),
+    )
+    repeated = tuple(key for key, count in _REPEATED.items() if key in left and left[key] == count(usage))
+    for key in repeated:
+        del left[key]
+    usage.native = Native(DIALECT, left, repeated or None)
+    return usage
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """What `usage`, which was read from this dialect, states."""
+    written: dict[str, Any] = {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "cacheReadInputTokens": usage.cache_read_tokens,
+        "cacheWriteInputTokens": usage.cache_write_tokens,
+    }
+    written = {key: count for key, count in written.items() if count is not None}
+    for key in own_form(usage, DIALECT) or ():
+        written[key] = _REPEATED[key](usage)
+    written.update(own_fields(usage, DIALECT))
+    return written
+
+
+def write_foreign_usage(usage: Usage | None) -> dict[str, Any]:
+    """Usage of another dialect's answer: the three counts that this one requires, and what is known of the cache."""
+    known = usage or Usage()
+    written: dict[str, Any] = {
+        "inputTokens": known.input_tokens or 0,
+        "outputTokens": known.output_tokens or 0,
+        "totalTokens": known.total_tokens,
+    }
+    if known.cache_read_tokens is not None:
+        written["cacheReadInputTokens"] = known.cache_read_tokens
+    if known.cache_write_tokens is not None:
+        written["cacheWriteInputTokens"] = known.cache_write_tokens
+    return written
+
+
+def _count(left: dict[str, Any], key: str) -> int | None:
+    count = left.get(key)
+    if type(count) is not int:
+        return None
+    del left[key]
+    return count

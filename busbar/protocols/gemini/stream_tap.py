@@ -1,0 +1,136 @@
+"""The tap on a stream that stays in this dialect.
+
+The provider's frames pass as they came. Where the caller wants an array and the provider speaks server-sent events
+(or the other way round), the JSON inside passes as it came, and only what stands around it changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from busbar.protocols.errors import ErrorReport
+from busbar.protocols.failures import FailureSignal
+from busbar.protocols.framing.json_array import JsonArrayWriter
+from busbar.protocols.framing.sse import encode_event
+from busbar.protocols.gemini.errors import error_in_answer, write_error_document
+from busbar.protocols.gemini.response import blocked
+from busbar.protocols.gemini.stream_frames import Frame, Frames
+from busbar.protocols.gemini.stream_read import candidate_index
+from busbar.protocols.gemini.stream_write import ARRAY
+from busbar.protocols.gemini.usage import read_usage
+from busbar.protocols.gemini.words import is_stop_word
+from busbar.protocols.usage import Usage, merged
+
+_TAGS = frozenset({"text", "thought", "thoughtSignature", "thought_signature"})
+_MATTERS = (b'"finishReason"', b'"usageMetadata"', b'"error"', b'"promptFeedback"')
+"""What makes a chunk worth parsing once content was seen."""
+_decode = msgspec.json.Decoder().decode
+
+
+class GeminiTap:
+    """A `StreamPipe`. An answer is whole (`ended`) when the connection ends after every candidate said why it
+    stopped."""
+
+    __slots__ = ("_array", "_finished", "_frames", "_seen", "content", "ended", "error", "usage")
+
+    def __init__(self, framing: str = "") -> None:
+        self._frames = Frames()
+        self._array = JsonArrayWriter() if framing == ARRAY else None
+        self._seen: set[int] = set()
+        self._finished: set[int] = set()
+        self.content = False
+        self.ended = False
+        self.usage: Usage | None = None
+        self.error: FailureSignal | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Every candidate that was seen has stated a reason to stop."""
+        return bool(self._seen) and self._seen == self._finished
+
+    def feed(self, data: bytes) -> bytes:
+        """Raises `FrameTooLarge`."""
+        frames = self._frames.feed(data)
+        for frame in frames:
+            self._look(frame)
+        return self._passed(frames)
+
+    def close(self) -> bytes:
+        """Passes a last frame on that lacks only its blank line, if it completes the answer or says why it broke."""
+        frames = self._frames.close()
+        for frame in frames:
+            self._look(frame)
+        self.ended = self.finished and self.error is None
+        if not self.ended:
+            return self._passed(frames) if self.error is not None else b""
+        return self._passed(frames) + self._closing()
+
+    def break_off(self, report: ErrorReport) -> bytes:
+        told = b"" if self.error is not None else self._framed(write_error_document(report))
+        return told + self._closing()
+
+    def _closing(self) -> bytes:
+        return b"" if self._array is None else self._array.close()
+
+    def _passed(self, frames: list[Frame]) -> bytes:
+        out = []
+        for frame in frames:
+            if self._array is None and frame.wire:
+                out.append(frame.wire)
+            elif frame.data is not None:
+                out.append(self._framed(frame.data))
+        return b"".join(out)
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._array is not None:
+            return self._array.element(data)
+        if b"\n" in data or b"\r" in data:
+            try:
+                data = msgspec.json.format(data, indent=-1)
+            except msgspec.DecodeError:
+                return b""  # no JSON, and no frame could hold it
+        return encode_event(data)
+
+    def _look(self, frame: Frame) -> None:
+        data = frame.data
+        if data is None or self.error is not None:
+            return
+        if self.content and not any(word in data for word in _MATTERS):
+            return
+        try:
+            document = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        if not isinstance(document, dict):
+            return
+        candidates = document.get("candidates")
+        for entry in candidates if isinstance(candidates, list) else ():
+            if isinstance(entry, dict):
+                self._look_at(entry)
+        if blocked(document) is not None:
+            self._seen.add(0)
+            self._finished.add(0)
+        usage = document.get("usageMetadata")
+        if isinstance(usage, dict):
+            self.usage = merged(self.usage, read_usage(usage))
+        self.error = error_in_answer(document)
+
+    def _look_at(self, entry: dict[str, Any]) -> None:
+        index = candidate_index(entry)
+        self._seen.add(index)
+        if is_stop_word(entry.get("finishReason")):
+            self._finished.add(index)
+        content = entry.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        if not self.content and isinstance(parts, list):
+            self.content = any(_says_something(part) for part in parts)
+
+
+def _says_something(part: Any) -> bool:
+    return isinstance(part, dict) and (bool(part.get("text")) or not part.keys() <= _TAGS)
+
+
+def stream_tap(framing: str = "") -> GeminiTap:
+    return GeminiTap(framing)
