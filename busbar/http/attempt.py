@@ -133,7 +133,7 @@ class Attempt:
         request.stream = call.stream or None  # some dialects say it in the path
         keys = keys_of(request)
         if keys:
-            restore(request, await self._continuity.ask(Recall(keys)), lane.protocol.name)
+            restore(request, await self._continuity.ask(Recall(keys)), lane.protocol.signer)
         self._crossing = Crossing(call.ingress, lane.protocol, request, self._hop())
         return self._crossing.body
 

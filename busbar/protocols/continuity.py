@@ -51,7 +51,7 @@ class Kept(Struct, frozen=True, kw_only=True):
     """The opaque state of one assistant turn."""
 
     signer: str
-    """The dialect that issued it, and the only one that gets it back."""
+    """Who issued it (`Protocol.signer`), and the only one that gets it back."""
     thinking: tuple[Thinking | RedactedThinking, ...] = ()
     """In order, each with its signature; they stand before everything else in the turn."""
     calls: Mapping[str, str] = {}
@@ -83,12 +83,12 @@ class TurnCollector:
     """Watches one answer, and gives what has to be kept of it.
 
     `asked` is what the answer answers (see `asked_text`), `style` how the caller's dialect calls tool calls,
-    `own_dialect` the caller's own: state that it issued itself needs no keeping.
+    `own_signer` whose state it can carry itself: that needs no keeping.
     """
 
-    def __init__(self, asked: str, style: IdStyle, own_dialect: str) -> None:
+    def __init__(self, asked: str, style: IdStyle, own_signer: str) -> None:
         self._style = style
-        self._own = own_dialect
+        self._own = own_signer
         self._said = hashlib.sha256(asked.encode("utf-8", "surrogatepass") + b"\0")
         self._blocks: dict[int, Thinking | RedactedThinking] = {}
         self._thoughts: dict[int, list[str]] = {}

@@ -33,7 +33,7 @@ class Crossing:
         self._target = target
         self._hop = replace(hop, stream_usage=written.stream_usage)
         self._own_names = _own_names(request, target)
-        self._turn = TurnCollector(asked_text(request.messages), source.tool_call_ids, source.name)
+        self._turn = TurnCollector(asked_text(request.messages), source.tool_call_ids, source.signer)
 
     @property
     def dropped_fields(self) -> tuple[str, ...]:

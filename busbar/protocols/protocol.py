@@ -164,6 +164,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """Where a request to a provider names the model."""
     tool_call_ids: IdStyle
     """How tool calls are called."""
+    signer: str
+    """Whose signatures on thinking this dialect's providers give and take: mostly the dialect's own name."""
     fit_tool_name: Callable[[str], str] = partial(fit_name, chars_max=64)
     """What becomes of a tool's name on the way there; on the way back it is undone. A name that fits stays."""
     forwarded_headers: frozenset[str]

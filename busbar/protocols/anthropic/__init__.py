@@ -47,6 +47,7 @@ PROTOCOL = Protocol(
     knowledge=KNOWLEDGE,
     egress_path=_egress_path,
     count_path=lambda model: _COUNT_PATH,
+    signer=DIALECT,
     tool_call_ids=TOOL_USE_ID,
     fit_tool_name=lambda name: fit_name(name, TOOL_NAME_CHARS_MAX),
     forwarded_headers=frozenset(

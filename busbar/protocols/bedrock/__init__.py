@@ -25,7 +25,7 @@ from busbar.protocols.bedrock.response import inspect_response, read_response, w
 from busbar.protocols.bedrock.stream_read import BedrockStreamReader
 from busbar.protocols.bedrock.stream_tap import stream_tap
 from busbar.protocols.bedrock.stream_write import BedrockStreamWriter
-from busbar.protocols.bedrock.words import DIALECT, TOOL_USE_ID
+from busbar.protocols.bedrock.words import DIALECT, SIGNER, TOOL_USE_ID
 from busbar.protocols.protocol import Protocol, Route
 
 
@@ -43,6 +43,7 @@ PROTOCOL = Protocol(
     knowledge=KNOWLEDGE,
     egress_path=_egress_path,
     model_in="path",
+    signer=SIGNER,
     tool_call_ids=TOOL_USE_ID,
     forwarded_headers=frozenset({"x-request-id", "traceparent", "tracestate"}),
     required_headers={},

@@ -18,7 +18,7 @@ import msgspec
 
 from busbar.protocols.bedrock.citations import read_cited
 from busbar.protocols.bedrock.sources import document_type, image_type, read_source
-from busbar.protocols.bedrock.words import DIALECT
+from busbar.protocols.bedrock.words import DIALECT, SIGNER
 from busbar.protocols.fields import as_object, take_list, take_object, take_text
 from busbar.protocols.ir import (
     Audio,
@@ -180,14 +180,14 @@ def _result_block(value: Any, path: str) -> Part:
 def _reasoning(value: Any, path: str) -> Part | None:
     inner = as_object(value, path)
     if inner.keys() == {"redactedContent"} and isinstance(inner["redactedContent"], str):
-        return RedactedThinking(data=inner["redactedContent"], signer=DIALECT)
+        return RedactedThinking(data=inner["redactedContent"], signer=SIGNER)
     if inner.keys() != {"reasoningText"}:
         return None
     left = take_object(inner, "reasoningText", path) or {}
     text, signature = take_text(left, "text", path), take_text(left, "signature", path)
     if text is None:
         return None
-    signer = None if signature is None else DIALECT
+    signer = None if signature is None else SIGNER
     return Thinking(text=text, signature=signature, signer=signer, native=native(DIALECT, left))
 
 

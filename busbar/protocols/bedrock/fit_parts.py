@@ -20,7 +20,7 @@ from busbar.protocols.bedrock.fit_sources import (
     is_image,
 )
 from busbar.protocols.bedrock.models import Family
-from busbar.protocols.bedrock.words import DIALECT, TOOL_USE_ID
+from busbar.protocols.bedrock.words import DIALECT, SIGNER, TOOL_USE_ID
 from busbar.protocols.ids import TOOL_CALL_PREFIXES, fit_name, mint_id, translate_id
 from busbar.protocols.ir import (
     Audio,
@@ -58,6 +58,10 @@ _TTLS = frozenset({"5m", "1h"})
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+
+_SIGNING: frozenset[Family] = frozenset({"claude", "other"})
+"""Families whose models sign what they think; an id that tells no family may be one of them."""
 
 
 class PartFitter:
@@ -157,8 +161,8 @@ class PartFitter:
     def _thinking(self, part: Thinking, place: Place, path: str) -> Thinking | None:
         """An answer may hold unsigned thinking (its empty signature tells `mend` what it is); of a request's, Claude
         refuses what it has not signed."""
-        if part.signer == DIALECT and part.signature:
-            return Thinking(text=part.text, signature=part.signature, signer=DIALECT)
+        if part.signer == SIGNER and part.signature and (place == "answer" or self._family in _SIGNING):
+            return Thinking(text=part.text, signature=part.signature, signer=SIGNER)
         if place != "answer":
             raise NoPlace("thinking without a signature of this provider is refused")
         if part.signature:
@@ -242,6 +246,6 @@ def fit_tool_name(name: str, path: str, receipt: Receipt) -> str:
 
 
 def _redacted(part: RedactedThinking) -> RedactedThinking:
-    if part.signer != DIALECT:
+    if part.signer != SIGNER:
         raise NoPlace("thinking that only another provider can read")
-    return RedactedThinking(data=part.data, signer=DIALECT)
+    return RedactedThinking(data=part.data, signer=SIGNER)

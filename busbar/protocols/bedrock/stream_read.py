@@ -27,7 +27,7 @@ from busbar.protocols.bedrock.errors import read_stream_error
 from busbar.protocols.bedrock.stops import take_stop
 from busbar.protocols.bedrock.stream_form import NOT_ON_WIRE, PADDING, EventForm, form_of
 from busbar.protocols.bedrock.usage import read_usage
-from busbar.protocols.bedrock.words import DIALECT, OWN_FORM
+from busbar.protocols.bedrock.words import DIALECT, OWN_FORM, SIGNER
 from busbar.protocols.error_body import decode_error
 from busbar.protocols.framing.eventstream import EventStreamDecoder, EventStreamMessage
 from busbar.protocols.ir import (
@@ -210,14 +210,14 @@ class BedrockStreamReader:
         if kind == "redactedContent":
             if place in self._open:
                 return None
-            return [self._begin(place, RedactedThinking(data=text, signer=DIALECT))]
+            return [self._begin(place, RedactedThinking(data=text, signer=SIGNER))]
         if kind not in ("text", "signature") or (found := self._block(place, Thinking)) is None:
             return None
         block, events = found
         if kind == "text":
             events.append(_mark(ThinkingDelta(index=block.index, text=text), block, place))
         else:
-            events.append(_mark(SignatureDelta(index=block.index, signature=text, signer=DIALECT), block, place))
+            events.append(_mark(SignatureDelta(index=block.index, signature=text, signer=SIGNER), block, place))
         return events
 
     def _citation(self, place: int, said: Any) -> list[Event] | None:

@@ -23,7 +23,7 @@ from busbar.protocols.bedrock.stops import stated_stop
 from busbar.protocols.bedrock.stream_form import event_frame
 from busbar.protocols.bedrock.stream_replay import replay
 from busbar.protocols.bedrock.usage import write_foreign_usage
-from busbar.protocols.bedrock.words import DIALECT, foreign_stop_word
+from busbar.protocols.bedrock.words import DIALECT, SIGNER, foreign_stop_word
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.ir import (
     ArgumentsDelta,
@@ -145,7 +145,7 @@ class BedrockStreamWriter:
                 return begun + self._say(event.index, _THINKING if isinstance(part, Thinking) else _TEXT, text)
             case ToolUse():
                 return begun + self._tool(event.index, part)
-            case RedactedThinking(signer=signer) if signer == DIALECT:
+            case RedactedThinking(signer=signer) if signer == SIGNER:
                 self._places[event.index] = None
                 return begun + self._say(event.index, _REDACTED, part.data)
             case RedactedThinking():
@@ -201,7 +201,7 @@ class BedrockStreamWriter:
         return self._say(event.index, _ARGUMENTS, event.fragment) if event.choice == 0 else b""
 
     def _signature(self, event: SignatureDelta) -> bytes:
-        if event.signer != DIALECT:
+        if event.signer != SIGNER:
             self._receipt.dropped(f"{_CONTENT}.signature", "signature of another provider")
             return b""
         self._unsigned.discard(event.index)

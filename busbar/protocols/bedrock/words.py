@@ -9,6 +9,9 @@ from busbar.protocols.ir import Stop, StopReason
 from busbar.protocols.native import native, own_form
 
 DIALECT = "bedrock"
+SIGNER = "anthropic"
+"""Who signs thinking here: Claude, and its signatures hold at every provider that serves it (Anthropic's docs,
+extended thinking: signature values are compatible across platforms)."""
 
 TOOL_USE_ID = IdStyle("tooluse_", 64)
 

@@ -36,6 +36,7 @@ PROTOCOL = Protocol(
     knowledge=KNOWLEDGE,
     egress_path=lambda model, stream: _PATH,
     fit_tool_name=lambda name: tool_name(name, "", Receipt()),
+    signer=DIALECT,
     tool_call_ids=TOOL_CALL_ID,
     forwarded_headers=frozenset({"x-request-id", "traceparent", "tracestate"}),
     required_headers={},
@@ -53,4 +54,5 @@ PROTOCOL = Protocol(
     write_error=write_error,
     spell=spell,
     write_models=write_models,
+    telltale_header="x-fern-sdk-name",
 )

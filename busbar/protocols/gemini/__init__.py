@@ -66,6 +66,7 @@ PROTOCOL = Protocol(
     count_path=_count_path,
     model_in="path",
     fit_tool_name=lambda name: fit_tool_name(name, "", Receipt()),
+    signer=DIALECT,
     tool_call_ids=TOOL_CALL_ID,
     forwarded_headers=frozenset({"x-request-id", "traceparent", "tracestate"}),
     required_headers={},
@@ -85,5 +86,6 @@ PROTOCOL = Protocol(
     write_error=write_error,
     spell=spell,
     write_models=write_models,
+    models_path="/v1beta/models",
     telltale_header="x-goog-api-key",
 )

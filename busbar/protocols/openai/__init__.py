@@ -25,6 +25,7 @@ PROTOCOL = Protocol(
     routes=(Route(path="/v1/chat/completions"), Route(path="/chat/completions")),
     knowledge=KNOWLEDGE,
     egress_path=lambda model, stream: "/v1/chat/completions",
+    signer=DIALECT,
     tool_call_ids=TOOL_CALL_ID,
     forwarded_headers=frozenset({"openai-beta", "x-request-id", "traceparent", "tracestate"}),
     required_headers={},

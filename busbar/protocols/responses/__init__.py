@@ -33,6 +33,7 @@ PROTOCOL = Protocol(
     routes=(Route(path="/v1/responses"), Route(path="/responses")),
     knowledge=KNOWLEDGE,
     egress_path=lambda model, stream: "/v1/responses",
+    signer=DIALECT,
     tool_call_ids=TOOL_CALL_ID,
     forwarded_headers=frozenset({"openai-beta", "x-request-id", "traceparent", "tracestate"}),
     required_headers={},

@@ -180,9 +180,9 @@ def test_a_schema_is_json_text_in_any_layout() -> None:
         ),
         (
             {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
-            Thinking(text="hm", signature="s", signer="bedrock"),
+            Thinking(text="hm", signature="s", signer="anthropic"),
         ),
-        ({"reasoningContent": {"redactedContent": "xx"}}, RedactedThinking(data="xx", signer="bedrock")),
+        ({"reasoningContent": {"redactedContent": "xx"}}, RedactedThinking(data="xx", signer="anthropic")),
         (
             {"video": {"format": "mp4", "source": {"bytes": "aGk="}}},
             Opaque(dialect="bedrock", kind="video", value={"video": {"format": "mp4", "source": {"bytes": "aGk="}}}),

@@ -189,10 +189,10 @@ def test_names_of_documents_are_fitting_and_none_comes_twice() -> None:
 
 def test_thinking_of_another_provider_is_not_sent() -> None:
     parts: list[Part] = [
-        Thinking(text="hm", signature="s", signer="anthropic"),
-        RedactedThinking(data="x", signer="anthropic"),
-        Thinking(text="own", signature="s", signer="bedrock"),
-        RedactedThinking(data="own", signer="bedrock"),
+        Thinking(text="hm", signature="s", signer="gemini"),
+        RedactedThinking(data="x", signer="gemini"),
+        Thinking(text="own", signature="s", signer="anthropic"),
+        RedactedThinking(data="own", signer="anthropic"),
         Refusal(text="No."),
     ]
     found, report = turns(USER, Message(role="assistant", parts=parts), USER)

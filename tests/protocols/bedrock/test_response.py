@@ -214,8 +214,8 @@ def test_foreign_citations_become_a_cited_passage() -> None:
 
 def test_what_has_no_place_in_an_answer_is_reported() -> None:
     document, report = write(
-        Thinking(text="hm", signature="s", signer="anthropic"),
-        RedactedThinking(data="x", signer="anthropic"),
+        Thinking(text="hm", signature="s", signer="gemini"),
+        RedactedThinking(data="x", signer="gemini"),
         Opaque(dialect="openai", kind="web_search_call", value={}),
         system_fingerprint="f",
     )

@@ -99,9 +99,9 @@ def test_thinking_its_signature_and_what_is_redacted_are_read() -> None:
     ) == [
         BlockStart(index=0, part=Thinking(text="")),
         ThinkingDelta(index=0, text="hm"),
-        SignatureDelta(index=0, signature="s", signer="bedrock"),
+        SignatureDelta(index=0, signature="s", signer="anthropic"),
         BlockStop(index=0),
-        BlockStart(index=1, part=RedactedThinking(data="xx", signer="bedrock")),
+        BlockStart(index=1, part=RedactedThinking(data="xx", signer="anthropic")),
         BlockStop(index=1),
     ]
 

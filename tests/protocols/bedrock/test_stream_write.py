@@ -135,10 +135,10 @@ def test_a_block_that_says_nothing_leaves_no_trace() -> None:
 def test_own_signatures_and_redacted_thinking_are_written_and_others_reported() -> None:
     data, report = write(
         [STARTED, BlockStart(index=0, part=Thinking(text="hm"))],
-        [SignatureDelta(index=0, signature="mine", signer="bedrock")],
-        [SignatureDelta(index=0, signature="yours", signer="anthropic"), BlockStop(index=0)],
-        [BlockStart(index=1, part=RedactedThinking(data="xx", signer="bedrock")), BlockStop(index=1)],
-        [BlockStart(index=2, part=RedactedThinking(data="yy", signer="anthropic")), BlockStop(index=2)],
+        [SignatureDelta(index=0, signature="mine", signer="anthropic")],
+        [SignatureDelta(index=0, signature="yours", signer="gemini"), BlockStop(index=0)],
+        [BlockStart(index=1, part=RedactedThinking(data="xx", signer="anthropic")), BlockStop(index=1)],
+        [BlockStart(index=2, part=RedactedThinking(data="yy", signer="gemini")), BlockStop(index=2)],
         [STOPPED, Ended()],
     )
     assert events(data)[1:-2] == [
