@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from busbar import __version__
 from busbar.cli import main, parser
 from busbar.demo.providers import DemoProviders
+from busbar.protocols.registry import PROTOCOLS
 
 GOOD = """
 listen: "127.0.0.1:0"
@@ -152,7 +154,7 @@ async def test_the_demo_works_at_once() -> None:
     )
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0
-    assert out.decode().count("200: You said: Hello") == 4
+    assert out.decode().count("200: You said: Hello") == 7
 
 
 async def test_the_demo_runs_until_it_is_told_to_stop() -> None:
@@ -268,3 +270,18 @@ def test_a_missing_file_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> No
     arguments = ["--from", "openai", "--to", "openai", "--kind", "request", "/nowhere/at/all"]
     assert main(["translate", *arguments]) == 2
     assert "/nowhere/at/all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", sorted(PROTOCOLS))
+@pytest.mark.parametrize("kind", ["request", "stream"])
+def test_every_dialect_is_translated_to_and_is_identical_to_itself(tmp_path: Path, kind: str, target: str) -> None:
+    """A stream as the dialect frames it, eventstream bytes and all."""
+    given = msgspec.json.encode(REQUEST) if kind == "request" else STREAM
+    busbar = [sys.executable, "-m", "busbar", "translate", "--kind", kind]
+    written = subprocess.run(
+        [*busbar, "--from", "openai", "--to", target, "-"], input=given, capture_output=True, check=True, timeout=60
+    ).stdout
+    if kind == "stream":
+        assert len(PROTOCOLS[target].stream_as_values(written)) >= 2
+    again = [*busbar, "--from", target, "--to", target, "--check", "--seed", "3", "-"]
+    assert subprocess.run(again, input=written, capture_output=True, check=False, timeout=60).returncode == 0

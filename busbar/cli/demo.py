@@ -26,7 +26,8 @@ It is yours now. Without any key, in another terminal:
   {python} -c 'from anthropic import Anthropic; c = Anthropic(base_url="{url}", api_key="none"); \\
              print(c.messages.create(model="smart", max_tokens=200, messages=[{{"role": "user", "content": "Hi"}}]))'
 
-Models: gpt-demo, claude-demo, gpt-broken. Pools: smart, resilient.
+Models: gpt-demo, gpt-responses-demo, claude-demo, gemini-demo, bedrock-demo, cohere-demo, gpt-broken.
+Pools: smart, resilient. Each is reachable by every one of the six dialects.
 State of every actor:  {url}/stats
 Stop with Ctrl-C.
 """

@@ -12,14 +12,22 @@ DEMO_KEY = "demo-key"
 TEMPLATE = """
 listen: "{listen}"
 providers:
-  demo-anthropic: {{protocol: anthropic, base_url: "{base_url}", auth: x-api-key, api_key_env: DEMO_KEY}}
   demo-openai: {{protocol: openai, base_url: "{base_url}", auth: bearer, api_key_env: DEMO_KEY}}
+  demo-responses: {{protocol: responses, base_url: "{base_url}", auth: bearer, api_key_env: DEMO_KEY}}
+  demo-anthropic: {{protocol: anthropic, base_url: "{base_url}", auth: x-api-key, api_key_env: DEMO_KEY}}
+  demo-gemini: {{protocol: gemini, base_url: "{base_url}", auth: x-goog-api-key, api_key_env: DEMO_KEY}}
+  demo-bedrock: {{protocol: bedrock, base_url: "{base_url}", auth: bearer, api_key_env: DEMO_KEY}}
+  demo-cohere: {{protocol: cohere, base_url: "{base_url}", auth: bearer, api_key_env: DEMO_KEY}}
 models:
-  claude-demo: {{provider: demo-anthropic}}
   gpt-demo: {{provider: demo-openai}}
+  gpt-responses-demo: {{provider: demo-responses}}
+  claude-demo: {{provider: demo-anthropic}}
+  gemini-demo: {{provider: demo-gemini}}
+  bedrock-demo: {{provider: demo-bedrock, upstream_model: "anthropic.claude-demo-v1:0"}}
+  cohere-demo: {{provider: demo-cohere}}
   gpt-broken: {{provider: demo-openai, upstream_model: fault-500}}
 pools:
-  smart:                       # both dialects behind one name: requests are translated where they have to be
+  smart:                       # two dialects behind one name: requests are translated where they have to be
     members:
       - {{target: claude-demo, weight: 1}}
       - {{target: gpt-demo, weight: 1}}

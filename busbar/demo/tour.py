@@ -41,6 +41,21 @@ STOPS = (
         },
     ),
     Stop(
+        "Responses client → Gemini provider, translated",
+        "/v1/responses",
+        {"model": "gemini-demo", "input": "Hello, items!"},
+    ),
+    Stop(
+        "Gemini client → Bedrock provider, translated",
+        "/v1beta/models/bedrock-demo:generateContent",
+        {"contents": [{"role": "user", "parts": [{"text": "Hello, eventstreams!"}]}]},
+    ),
+    Stop(
+        "Bedrock client → Cohere provider, translated",
+        "/model/cohere-demo/converse",
+        {"messages": [{"role": "user", "content": [{"text": "Hello, everybody!"}]}]},
+    ),
+    Stop(
         "Anthropic client → pool whose first member is broken: it fails over",
         "/resilient/v1/messages",
         {"model": "any", "max_tokens": 200, "messages": [{"role": "user", "content": "Hello in spite of it!"}]},
@@ -61,14 +76,20 @@ async def walk(url: str) -> list[tuple[str, int, str]]:
 
 
 def _text(body: bytes) -> str:
-    """The answer's text in either dialect; an error's message where it is one."""
+    """The answer's text in any dialect; an error's message where it is one."""
     document = msgspec.json.decode(body)
     match document:
         case {"choices": [{"message": {"content": str(text)}}, *_]}:
             return text
         case {"content": [{"type": "text", "text": str(text)}, *_]}:
             return text
-        case {"error": {"message": str(text)}}:
+        case {"output": [{"content": [{"text": str(text)}, *_]}, *_]}:
+            return text
+        case {"candidates": [{"content": {"parts": [{"text": str(text)}, *_]}}, *_]}:
+            return text
+        case {"output": {"message": {"content": [{"text": str(text)}, *_]}}}:
+            return text
+        case {"error": {"message": str(text)}} | {"message": str(text)}:
             return text
         case _:
             return body.decode("utf-8", "replace")

@@ -117,7 +117,7 @@ _HAS_A_PLACE = frozenset({"openai", "responses"})
 
 
 def _refused(ingress: str, egress: str) -> Expected:
-    """OpenAI's providers refuse in words of their own kind, Cohere's in plain text, the others by the reason to stop."""
+    """OpenAI's providers refuse in words of their own kind, Cohere's in plain text, the others by why they stop."""
     if egress == "cohere":
         return Expected(text=REFUSAL, dropped=None)
     if egress not in _HAS_A_PLACE:

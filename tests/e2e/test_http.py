@@ -97,6 +97,11 @@ async def test_models_are_listed_in_the_dialect_that_the_headers_show() -> None:
             openai = await response.json()
         async with world.http.get("/v1/models", headers={"anthropic-version": "2023-06-01"}) as response:
             anthropic = await response.json()
+        async with world.http.get("/v1/models", headers={"x-goog-api-key": "k"}) as response:
+            gemini = await response.json()
+        async with world.http.get("/v1beta/models") as response:
+            assert await response.json() == gemini
+        assert [model["name"] for model in gemini["models"]] == ["models/smart", "models/claude", "models/gpt"]
         assert openai["object"] == "list"
         assert [model["id"] for model in openai["data"]] == ["smart", "claude", "gpt"]
         assert [model["id"] for model in anthropic["data"]] == ["smart", "claude", "gpt"]
@@ -143,6 +148,44 @@ async def test_any_carrier_of_the_right_key_opens_any_dialect(ingress: str, carr
         assert answer.status == 200
         upstream = world.providers.requests[0].headers
         assert "the-right-key" not in str(upstream)
+
+
+DIALECTS = {
+    "responses": ("/v1/responses", {"model": "gpt", "input": "Hello"}, 401),
+    "gemini": (
+        "/v1beta/models/gpt:generateContent",
+        {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]},
+        400,
+    ),
+    "bedrock": ("/model/gpt/converse", {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}, 403),
+    "cohere": ("/v2/chat", {"model": "gpt", "messages": [{"role": "user", "content": "Hello"}]}, 401),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_each_dialect_has_its_own_word_for_a_bad_key(dialect: str) -> None:
+    path, body, status = DIALECTS[dialect]
+    async with World(config=TOKENS, env=ENV) as world:
+        refused = await world.post(path, body, {"authorization": "Bearer wrong"})
+        assert refused.status == status
+        assert "wrong" not in str(refused.body)
+        for carrier in ({"authorization": "Bearer the-right-key"}, {"x-goog-api-key": "the-right-key"}):
+            assert (await world.post(path, body, carrier)).status == 200
+        assert (await world.post(f"{path}?key=the-right-key", body)).status == 200
+        assert len(world.providers.requests) == 3
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_each_dialect_names_unknown_models_and_bad_bodies_natively(dialect: str) -> None:
+    path, body, _ = DIALECTS[dialect]
+    async with World() as world:
+        unknown = await world.post(path.replace("gpt", "nobody"), {**body, "model": "nobody"})
+        broken = await world.post(path, b"nonsense")
+        assert (unknown.status, broken.status) == (404, 400)
+        for answer in (unknown, broken):
+            document = answer.json()
+            assert document.get("message") or document["error"]["message"]
+        assert ("x-amzn-errortype" in broken.headers) == (dialect == "bedrock")
 
 
 @pytest.mark.parametrize("ingress", INGRESSES)

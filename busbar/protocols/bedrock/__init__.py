@@ -26,6 +26,7 @@ from busbar.protocols.bedrock.stream_read import BedrockStreamReader
 from busbar.protocols.bedrock.stream_tap import stream_tap
 from busbar.protocols.bedrock.stream_write import BedrockStreamWriter
 from busbar.protocols.bedrock.words import DIALECT, SIGNER, TOOL_USE_ID
+from busbar.protocols.framing.eventstream import messages_as_values
 from busbar.protocols.protocol import Protocol, Route
 
 
@@ -59,6 +60,7 @@ PROTOCOL = Protocol(
     stream_reader=BedrockStreamReader,
     stream_writer=BedrockStreamWriter,
     stream_tap=stream_tap,
+    stream_as_values=messages_as_values,
     read_error=read_error,
     write_error=write_error,
     spell=spell,

@@ -17,8 +17,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from zlib import crc32
 
+import msgspec
 from msgspec import Struct
 
 from busbar.protocols.framing import FRAME_BYTES_MAX, CorruptFrame, FrameTooLarge
@@ -144,3 +146,21 @@ def _checked(frame: bytes) -> bytes:
     if crc32(memoryview(frame)[:-_CRC_BYTES]) != _number.unpack_from(frame, len(frame) - _CRC_BYTES)[0]:
         raise CorruptFrame("the checksum of a message is wrong")
     return frame
+
+
+def messages_as_values(data: bytes) -> list[Any]:
+    """A whole stream as values that can be shown and compared: each message's headers, and its payload decoded where
+    it is JSON. Raises `BrokenFraming`, also for an unfinished message at the end."""
+    splitter = EventStreamSplitter()
+    frames = splitter.feed(data)
+    if splitter.rest:
+        raise CorruptFrame("the last message is not whole")
+    return [_value(decode_message(frame)) for frame in frames]
+
+
+def _value(message: EventStreamMessage) -> dict[str, Any]:
+    try:
+        payload = msgspec.json.decode(message.payload)
+    except (msgspec.DecodeError, UnicodeError):
+        payload = message.payload.hex()
+    return {"headers": {name: str(value) for name, value in message.headers.items()}, "payload": payload}

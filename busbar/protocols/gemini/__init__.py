@@ -24,6 +24,7 @@ from busbar.protocols.gemini.receipt_paths import spell
 from busbar.protocols.gemini.request_read import read_request
 from busbar.protocols.gemini.request_write import write_request
 from busbar.protocols.gemini.response import inspect_response, read_response, write_response
+from busbar.protocols.gemini.stream_frames import stream_as_values
 from busbar.protocols.gemini.stream_read import GeminiStreamReader
 from busbar.protocols.gemini.stream_tap import stream_tap
 from busbar.protocols.gemini.stream_write import ARRAY, GeminiStreamWriter
@@ -80,6 +81,7 @@ PROTOCOL = Protocol(
     stream_reader=GeminiStreamReader,
     stream_writer=GeminiStreamWriter,
     stream_tap=stream_tap,
+    stream_as_values=stream_as_values,
     framing_of=_framing_of,
     framing_content_types={ARRAY: "application/json"},
     read_error=read_error,

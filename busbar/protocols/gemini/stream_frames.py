@@ -6,6 +6,10 @@ the SDK says): such a frame is a document too.
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from busbar.protocols.framing.json_array import JsonArraySplitter
 from busbar.protocols.framing.sse import SseSplitter, decode_frame
 
@@ -14,6 +18,20 @@ _BOM = b"\xef\xbb\xbf"
 _END = b"\r\n\r\n"
 _DONE = b"[DONE]"
 """What clones of other dialects end with; it says nothing here."""
+
+
+def stream_as_values(data: bytes) -> list[Any]:
+    """A whole stream's documents, in either framing. Raises `BrokenFraming`."""
+    frames = Frames()
+    found = [frame.data for frame in (*frames.feed(data), *frames.close()) if frame.data is not None]
+    return [_value(document) for document in found]
+
+
+def _value(document: bytes) -> Any:
+    try:
+        return msgspec.json.decode(document)
+    except (msgspec.DecodeError, UnicodeError):
+        return document.decode("utf-8", "replace")
 
 
 class Frame:
