@@ -7,11 +7,13 @@ needs to know nothing of scenarios, and a gateway that forwards the wrong model 
 from __future__ import annotations
 
 import json
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
 Dialect: TypeAlias = Literal["openai", "anthropic", "responses", "gemini", "bedrock", "cohere"]
+
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 PATHS: dict[Dialect, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 

@@ -47,9 +47,10 @@ from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
 from busbar.protocols.translate import StreamTranslator
 from busbar.protocols.usage import Usage, merged
-from tests.protocols.anthropic.test_identity import messages_of, randomly_split
+from tests.protocols.anthropic.test_identity import messages_of
 from tests.protocols.anthropic.test_request_settings import sdk_accepts
 from tests.protocols.anthropic.wire import accumulated
+from tests.protocols.identity import split_at_random
 from tests.recordings import Recording, recordings, with_answer, with_request, with_stream
 
 HOP = Hop(model="there", now=1_700_000_000, nonce="n")
@@ -259,7 +260,7 @@ def test_a_stream_is_native_and_says_the_same(recording: Recording) -> None:
     source, target = recording.protocol, OTHER[recording.protocol]
     for seed, stream in enumerate(streams_of(recording), recording.number):
         pipe = StreamTranslator(PROTOCOLS[source], PROTOCOLS[target], HOP, Receipt())
-        wire = b"".join([pipe.feed(piece) for piece in randomly_split(stream, seed)]) + pipe.close()
+        wire = b"".join([pipe.feed(piece) for piece in split_at_random(stream, seed)]) + pipe.close()
         natively_typed(target, wire)
         here, there = events_of(source, stream), events_of(target, wire)
         said, told = assembled(here), assembled(there)

@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from busbar.protocols.anthropic.fit_reasoning import fit_reasoning
 from busbar.protocols.anthropic.fit_tools import fit_tool_choice, fit_tools
 from busbar.protocols.anthropic.schema import output_schema
 from busbar.protocols.anthropic.words import DIALECT
-from busbar.protocols.ir import Cache, OutputFormat, Request, ToolChoice
+from busbar.protocols.fitting.claude_thinking import fit_claude_thinking
+from busbar.protocols.fitting.settings import within_if_stated
+from busbar.protocols.ir import Cache, OutputFormat, Reasoning, Request, ToolChoice
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
@@ -31,13 +32,13 @@ _NO_PLACE: Mapping[str, Any] = {
 
 
 def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
-    """`request`, whose turns fit already (`fit_turns`), with settings that fit."""
+    """`request`, whose turns fit already (`fitting.turns`), with settings that fit."""
     report_leftovers(request, DIALECT, "", receipt)
     for name, idle in _NO_PLACE.items():
         if getattr(request, name) not in (None, idle):
             receipt.dropped(name, "no such setting")
     max_tokens = _max_tokens(request, hop, receipt)
-    reasoning = fit_reasoning(request.reasoning, request.messages, max_tokens, receipt)
+    reasoning = _reasoning(request, max_tokens, receipt)
     thinks = reasoning is not None and reasoning.enabled is True
     temperature, top_p, top_k = _sampling(request, receipt, thinks=thinks)
     tools = fit_tools(request, receipt)
@@ -80,8 +81,8 @@ def _sampling(request: Request, receipt: Receipt, *, thinks: bool) -> tuple[floa
 
     Newer models refuse temperature and top_p together; a temperature of 1 is the default and gives way.
     """
-    temperature = _clamped("temperature", request.temperature, 0, 1, receipt)
-    top_p = _clamped("top_p", request.top_p, 0, 1, receipt)
+    temperature = within_if_stated(request.temperature, "temperature", 0, 1, receipt)
+    top_p = within_if_stated(request.top_p, "top_p", 0, 1, receipt)
     top_k = request.top_k
     if top_k is not None and top_k < 1:
         receipt.dropped("top_k", "at least 1")
@@ -91,7 +92,7 @@ def _sampling(request: Request, receipt: Receipt, *, thinks: bool) -> tuple[floa
             if value is not None:
                 receipt.dropped(name, "not together with thinking")
         temperature = top_k = None
-        top_p = _clamped("top_p", top_p, 0.95, 1, receipt)
+        top_p = within_if_stated(top_p, "top_p", 0.95, 1, receipt)
     elif temperature is not None and top_p is not None:
         if temperature == 1:
             temperature = None
@@ -101,11 +102,11 @@ def _sampling(request: Request, receipt: Receipt, *, thinks: bool) -> tuple[floa
     return temperature, top_p, top_k
 
 
-def _clamped(name: str, value: float | None, low: float, high: float, receipt: Receipt) -> float | None:
-    if value is None or low <= value <= high:
-        return value
-    receipt.clamped(name, f"between {low:g} and {high:g}")
-    return min(max(value, low), high)
+def _reasoning(request: Request, max_tokens: int, receipt: Receipt) -> Reasoning | None:
+    if request.reasoning is None:
+        return None
+    report_leftovers(request.reasoning, DIALECT, "reasoning", receipt)
+    return fit_claude_thinking(request.reasoning, request.messages, max_tokens, receipt)
 
 
 def _stop(request: Request, receipt: Receipt) -> list[str]:

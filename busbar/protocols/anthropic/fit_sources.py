@@ -9,17 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 
+from busbar.protocols.fitting.sources import NoPlace, bare_media_type
 from busbar.protocols.ir import Base64Data, FileId, PlainText, Source, Url
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
-
-
-class NoPlace(Exception):
-    """A part, or what it is made of, has no place in this dialect. `why` is for the receipt."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
 
 
 def fit_image_source(source: Source) -> Base64Data | Url:
@@ -48,13 +41,8 @@ def fit_document_source(source: Source) -> Base64Data | Url | PlainText:
             return _plain(source.text)
 
 
-def is_image(source: Source) -> bool:
-    return isinstance(source, Base64Data) and source.media_type.startswith("image/")
-
-
 def _image_data(source: Base64Data) -> Base64Data:
-    media_type = source.media_type.partition(";")[0].strip().lower()
-    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+    media_type = bare_media_type(source.media_type)
     if media_type not in _IMAGE_TYPES:
         raise NoPlace(f"no image type that is accepted: {media_type}")
     if not source.data:
@@ -63,7 +51,7 @@ def _image_data(source: Base64Data) -> Base64Data:
 
 
 def _document_data(source: Base64Data) -> Base64Data | PlainText:
-    media_type = source.media_type.partition(";")[0].strip().lower()
+    media_type = bare_media_type(source.media_type)
     if media_type == "application/pdf" and source.data:
         return Base64Data(media_type=media_type, data=source.data)
     if not media_type.startswith("text/"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from busbar.protocols.anthropic.fit_parts import PartFitter, fit_tool_name
+from busbar.protocols.anthropic.fit_parts import PartFitter
 from busbar.protocols.anthropic.schema import tool_schema
-from busbar.protocols.anthropic.words import DIALECT
+from busbar.protocols.anthropic.words import DIALECT, TOOL_NAME_CHARS_MAX
+from busbar.protocols.fitting.tools import fit_tool_name
 from busbar.protocols.ir import FunctionTool, Opaque, Request, Tool, ToolChoice, ToolUse
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
@@ -40,7 +41,7 @@ def fit_tool_choice(request: Request, tools: list[Tool], receipt: Receipt, *, th
     if thinks and asked.mode in ("required", "one"):
         receipt.changed("tool_choice", "with thinking the model decides")
         return ToolChoice(mode="auto")
-    name = None if asked.name is None else fit_tool_name(asked.name, "tool_choice.name", receipt)
+    name = None if asked.name is None else fit_tool_name(asked.name, TOOL_NAME_CHARS_MAX, "tool_choice.name", receipt)
     return ToolChoice(mode=asked.mode, name=name)
 
 
@@ -52,7 +53,7 @@ def _fit_tool(tool: FunctionTool, receipt: Receipt, path: str) -> FunctionTool:
     if tool.strict:
         receipt.dropped(f"{path}.strict", "not every model enforces a tool's schema")
     cache = PartFitter(receipt, "").fit_cache(tool.cache, path)
-    name = fit_tool_name(tool.name, f"{path}.name", receipt)
+    name = fit_tool_name(tool.name, TOOL_NAME_CHARS_MAX, f"{path}.name", receipt)
     return FunctionTool(name=name, description=tool.description, parameters=schema, cache=cache)
 
 
@@ -61,5 +62,5 @@ def _used_tools(request: Request, receipt: Receipt) -> list[Tool]:
     names = dict.fromkeys(call.name for call in calls)
     if names:
         receipt.added("tools", "a conversation that used tools must define them")
-    fitting = dict.fromkeys(fit_tool_name(name, "tools", receipt) for name in names)
+    fitting = dict.fromkeys(fit_tool_name(name, TOOL_NAME_CHARS_MAX, "tools", receipt) for name in names)
     return [FunctionTool(name=name, parameters=tool_schema(None)) for name in fitting]

@@ -1,7 +1,7 @@
 """IR → a Messages request.
 
 A request that was read from this dialect is written as it came. Any other is first fitted to what the API accepts:
-its turns by `fit_turns`, its settings by `fit_settings`; from there on both are written by the same mechanical code.
+its turns by `fitting.turns`, its settings by `fit_settings`; then both are written by the same mechanical code.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from busbar.protocols.anthropic.blocks_write import write_content
+from busbar.protocols.anthropic.fit_parts import PartFitter
 from busbar.protocols.anthropic.fit_settings import fit_settings
-from busbar.protocols.anthropic.fit_turns import fit_turns
 from busbar.protocols.anthropic.tools import write_tool, write_tool_choice
 from busbar.protocols.anthropic.words import DIALECT
+from busbar.protocols.fitting.turns import fit_conversation
 from busbar.protocols.ir import Reasoning, Request
 from busbar.protocols.native import own_fields, own_form
 from busbar.protocols.protocol import Document, Hop
@@ -23,7 +24,8 @@ def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
     """The document that goes to a provider; what did not cross as it was is on the receipt."""
     spelled = own_form(request, DIALECT)
     if spelled is None:
-        request = fit_settings(fit_turns(request, hop, receipt), hop, receipt)
+        request = fit_conversation(request, PartFitter(receipt, hop.nonce), receipt)
+        request = fit_settings(request, hop, receipt)
     return _document(request, hop, spelled or ())
 
 

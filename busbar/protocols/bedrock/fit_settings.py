@@ -13,6 +13,7 @@ from busbar.protocols.bedrock.fit_tools import fit_tool_choice, fit_tools
 from busbar.protocols.bedrock.models import Family, family_of
 from busbar.protocols.bedrock.schema import output_schema
 from busbar.protocols.bedrock.words import DIALECT
+from busbar.protocols.fitting.settings import within_if_stated
 from busbar.protocols.ir import Cache, OutputFormat, Request
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
@@ -82,8 +83,8 @@ def _sampling(
 ) -> tuple[float | None, float | None, int | None]:
     """temperature, top_p, top_k. With thinking Claude takes only a high top_p. Its newer models refuse temperature
     and top_p together; a temperature of 1 is the default and gives way."""
-    temperature = _clamped("temperature", request.temperature, 0, 1, receipt)
-    top_p = _clamped("top_p", request.top_p, 0, 1, receipt)
+    temperature = within_if_stated(request.temperature, "temperature", 0, 1, receipt)
+    top_p = within_if_stated(request.top_p, "top_p", 0, 1, receipt)
     top_k = request.top_k
     if top_k is not None and (top_k < 1 or family not in ("claude", "nova")):
         receipt.dropped("top_k", "at least 1" if top_k < 1 else "not known to be a model that takes it")
@@ -92,20 +93,13 @@ def _sampling(
         for name, value in (("temperature", temperature), ("top_k", top_k)):
             if value is not None:
                 receipt.dropped(name, "not together with thinking")
-        return None, _clamped("top_p", top_p, 0.95, 1, receipt), None
+        return None, within_if_stated(top_p, "top_p", 0.95, 1, receipt), None
     if family == "claude" and temperature is not None and top_p is not None:
         if temperature == 1:
             return None, top_p, top_k
         receipt.dropped("top_p", "not together with temperature")
         return temperature, None, top_k
     return temperature, top_p, top_k
-
-
-def _clamped(name: str, value: float | None, low: float, high: float, receipt: Receipt) -> float | None:
-    if value is None or low <= value <= high:
-        return value
-    receipt.clamped(name, f"between {low:g} and {high:g}")
-    return min(max(value, low), high)
 
 
 def _stop(request: Request, receipt: Receipt) -> list[str]:

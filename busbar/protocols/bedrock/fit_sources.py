@@ -11,6 +11,7 @@ import base64
 import re
 
 from busbar.protocols.bedrock.sources import DOCUMENT_FORMATS, DOCUMENT_TYPES, IMAGE_FORMATS
+from busbar.protocols.fitting.sources import NoPlace, bare_media_type
 from busbar.protocols.ir import Base64Data, Document, FileId, PlainText, Source, Url
 
 DOCUMENT_NAME_CHARS_MAX = 200
@@ -20,19 +21,10 @@ _SPACES = re.compile(r"\s+")
 _NAMELESS = "Document"
 
 
-class NoPlace(Exception):
-    """A part, or what it is made of, has no place in this dialect. `why` is for the receipt."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
 def fit_image_source(source: Source) -> Base64Data:
     """Raises `NoPlace`."""
     data = _bytes_of(source)
-    media_type = _plain_type(data.media_type)
-    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+    media_type = bare_media_type(data.media_type)
     if media_type.removeprefix("image/") not in IMAGE_FORMATS:
         raise NoPlace(f"no image type that is accepted: {media_type}")
     return Base64Data(media_type=media_type, data=data.data)
@@ -45,16 +37,12 @@ def fit_document_source(source: Source) -> Base64Data:
             raise NoPlace("an empty document")
         return Base64Data(media_type="text/plain", data=base64.b64encode(source.text.encode()).decode())
     data = _bytes_of(source)
-    media_type = _plain_type(data.media_type)
+    media_type = bare_media_type(data.media_type)
     if media_type not in DOCUMENT_FORMATS:
         if not media_type.startswith("text/"):
             raise NoPlace(f"no document type that is accepted: {media_type}")
         media_type = DOCUMENT_TYPES["txt"]
     return Base64Data(media_type=media_type, data=data.data)
-
-
-def is_image(source: Source) -> bool:
-    return isinstance(source, Base64Data) and source.media_type.startswith("image/")
 
 
 class DocumentNames:
@@ -91,7 +79,3 @@ def _bytes_of(source: Source) -> Base64Data:
             raise NoPlace("a file stored at another provider")
         case PlainText():
             raise NoPlace("an image cannot be a text")
-
-
-def _plain_type(media_type: str) -> str:
-    return media_type.partition(";")[0].strip().lower()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from busbar.protocols.bedrock.fit_parts import PartFitter, fit_tool_name
+from busbar.protocols.bedrock.fit_parts import PartFitter
 from busbar.protocols.bedrock.models import Family
-from busbar.protocols.bedrock.words import DIALECT
+from busbar.protocols.bedrock.words import DIALECT, TOOL_NAME_CHARS_MAX
+from busbar.protocols.fitting.tools import fit_tool_name
 from busbar.protocols.ir import FunctionTool, Request, Tool, ToolChoice, ToolResult, ToolUse
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
@@ -36,7 +37,7 @@ def fit_tools(request: Request, family: Family, receipt: Receipt) -> list[Tool]:
     if fitted or not used:
         return fitted
     receipt.added("tools", "a conversation that used tools must define them")
-    names = dict.fromkeys(fit_tool_name(name, "tools", receipt) for name in used)
+    names = dict.fromkeys(fit_tool_name(name, TOOL_NAME_CHARS_MAX, "tools", receipt) for name in used)
     return [FunctionTool(name=name, parameters=tool_schema(None)) for name in names]
 
 
@@ -57,7 +58,7 @@ def fit_tool_choice(request: Request, tools: list[Tool], receipt: Receipt, *, th
     if thinks and asked.mode in ("required", "one"):
         receipt.changed("tool_choice", "with thinking the model decides")
         return ToolChoice(mode="auto")
-    name = None if asked.name is None else fit_tool_name(asked.name, "tool_choice.name", receipt)
+    name = None if asked.name is None else fit_tool_name(asked.name, TOOL_NAME_CHARS_MAX, "tool_choice.name", receipt)
     return ToolChoice(mode=asked.mode, name=name)
 
 
@@ -81,7 +82,7 @@ def _fit_tool(tool: FunctionTool, family: Family, receipt: Receipt, path: str) -
         receipt.dropped(f"{path}.strict", "not every model enforces a tool's schema")
     # Nova caches turns and system, but refuses a cache point among the tools.
     cache = PartFitter(receipt, "", "other" if family == "nova" else family).fit_cache(tool.cache, path)
-    name = fit_tool_name(tool.name, f"{path}.name", receipt)
+    name = fit_tool_name(tool.name, TOOL_NAME_CHARS_MAX, f"{path}.name", receipt)
     return FunctionTool(name=name, description=tool.description or None, parameters=schema, cache=cache)
 
 

@@ -1,81 +1,23 @@
-"""The conversation of another dialect, as this one wants it.
-
-- Instructions stand before the conversation: all of them become `system`, in their order.
-- Turns alternate between user and assistant: neighbours of one role are merged.
-- The results of tools stand in the user turn that follows their calls, before anything else in it.
-- A turn with a document holds a text as well ("A text block is required when you include a document").
-- The conversation begins with a user turn. Where the source's does not (an assistant's greeting, instructions alone),
-  a user turn that says nothing is put first: the smallest text that is accepted, one full stop.
-- A last assistant turn is continued by the model, and must not end in white space.
+"""The conversation of another dialect, as this one wants it (`fitting.turns`). A turn with a document holds a text as
+well ("A text block is required when you include a document").
 """
 
 from __future__ import annotations
 
-from itertools import groupby
-
-import msgspec
-
-from busbar.protocols.bedrock.fit_parts import SAYS_NOTHING, PartFitter
+from busbar.protocols.bedrock.fit_parts import PartFitter
 from busbar.protocols.bedrock.models import family_of
-from busbar.protocols.bedrock.words import DIALECT
-from busbar.protocols.ir import Document, Message, Request, Role, Text, ToolResult
-from busbar.protocols.leftovers import report_leftovers
+from busbar.protocols.fitting.turns import SAYS_NOTHING, fit_conversation
+from busbar.protocols.ir import Document, Message, Request, Text
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
-
-_SPEAKERS: dict[Role, Role] = {
-    "user": "user",
-    "tool": "user",
-    "assistant": "assistant",
-}
 
 
 def fit_turns(request: Request, hop: Hop, receipt: Receipt) -> Request:
     """`request` with system and messages that this dialect accepts; everything else is left as it is."""
-    fitter = PartFitter(receipt, hop.nonce, family_of(hop.model))
-    system = fitter.fit_all(request.system, "system", "system")
-    turns: list[Message] = []
-    for index, message in enumerate(request.messages):
-        path = f"messages[{index}]"
-        report_leftovers(message, DIALECT, path, receipt)
-        if message.name is not None:
-            receipt.dropped(f"{path}.name", "turns carry no name")
-        speaker = _SPEAKERS.get(message.role)
-        if speaker is None:
-            if turns:
-                receipt.changed(path, "instructions stand before the conversation")
-            system += fitter.fit_all(message.parts, "system", f"{path}.content")
-            continue
-        parts = fitter.fit_all(message.parts, "user" if speaker == "user" else "assistant", f"{path}.content")
-        if parts:
-            turns.append(Message(role=speaker, parts=parts))
-    turns = _trim_prefill(_alternate(turns), receipt, f"messages[{len(request.messages) - 1}].content")
-    if not turns or turns[0].role != "user":
-        receipt.added("messages[0]", "a conversation begins with a user turn")
-        turns.insert(0, Message(role="user", parts=[Text(text=SAYS_NOTHING)]))
-    for turn in turns:
+    fitted = fit_conversation(request, PartFitter(receipt, hop.nonce, family_of(hop.model)), receipt)
+    for turn in fitted.messages:
         _speak_of_documents(turn, receipt)
-    return msgspec.structs.replace(request, system=system, messages=turns)
-
-
-def _alternate(turns: list[Message]) -> list[Message]:
-    merged = []
-    for role, neighbours in groupby(turns, key=lambda turn: turn.role):
-        parts = [part for turn in neighbours for part in turn.parts]
-        if role == "user":
-            parts.sort(key=lambda part: not isinstance(part, ToolResult))
-        merged.append(Message(role=role, parts=parts))
-    return merged
-
-
-def _trim_prefill(turns: list[Message], receipt: Receipt, path: str) -> list[Message]:
-    if not turns or turns[-1].role != "assistant":
-        return turns
-    last = turns[-1].parts[-1]
-    if isinstance(last, Text) and last.text != last.text.rstrip():
-        receipt.changed(path, "a last assistant turn does not end in white space")
-        last.text = last.text.rstrip()
-    return turns
+    return fitted
 
 
 def _speak_of_documents(turn: Message, receipt: Receipt) -> None:

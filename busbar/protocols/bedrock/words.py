@@ -14,6 +14,7 @@ SIGNER = "anthropic"
 extended thinking: signature values are compatible across platforms)."""
 
 TOOL_USE_ID = IdStyle("tooluse_", 64)
+TOOL_NAME_CHARS_MAX = 64
 
 OWN_FORM = "own"
 """The form of a document that was read from this dialect and has nothing else to remember."""

@@ -11,6 +11,7 @@ from busbar.protocols.cohere.schema import may_be_strict, output_schema, tool_sc
 from busbar.protocols.cohere.tools import write_reasoning
 from busbar.protocols.cohere.words import DIALECT
 from busbar.protocols.effort import EFFORT_BUDGETS, budget_of
+from busbar.protocols.fitting.settings import within
 from busbar.protocols.ir import FunctionTool, OutputFormat, Reasoning, Request
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Document
@@ -62,7 +63,7 @@ def _write_sampling(written: Document, request: Request, receipt: Receipt) -> No
     for name, (key, low, high) in _RANGES.items():
         value = getattr(request, name)
         if value is not None:
-            written[key] = _within(value, name, low, high, receipt)
+            written[key] = within(value, name, low, high, receipt)
     if request.seed is not None:
         if request.seed < 0:
             receipt.dropped("seed", "not below 0 here")
@@ -76,15 +77,8 @@ def _write_sampling(written: Document, request: Request, receipt: Receipt) -> No
             continue
         if "frequency_penalty" in written:
             receipt.dropped(name, "not together with frequency_penalty")
-        elif (bounded := _within(value, name, 0, 1, receipt)) > 0:
+        elif (bounded := within(value, name, 0, 1, receipt)) > 0:
             written[name] = bounded
-
-
-def _within(value: float, name: str, low: float, high: float, receipt: Receipt) -> float:
-    bounded = max(min(value, high), low)
-    if bounded != value:
-        receipt.clamped(name, f"{low:g} to {high:g} here")
-    return bounded
 
 
 def _write_stops(written: Document, stops: list[str], receipt: Receipt) -> None:

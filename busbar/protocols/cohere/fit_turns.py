@@ -17,12 +17,10 @@ from busbar.protocols.cohere.abilities import sees_images, thinks
 from busbar.protocols.cohere.calls import TOOL_CALLS, call_id, minted_call_id, tool_name, write_call
 from busbar.protocols.cohere.fit_parts import PartWriter
 from busbar.protocols.cohere.words import DIALECT
+from busbar.protocols.fitting.as_text import ERROR_PREFIX
 from busbar.protocols.ir import Message, Part, Refusal, Request, Text, Thinking, ToolResult, ToolUse
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
-
-ERROR_PREFIX = "Error: "
-"""How a failed tool's result begins, as this dialect has no flag for it."""
 
 EMPTY_RESULT = "(empty)"
 _SAYS_NOTHING = "."

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from busbar.protocols.errors import ErrorReport
-from busbar.protocols.failures import FailureSignal
 from busbar.protocols.framing.eventstream import EventStreamMessage, EventStreamSplitter, decode_message
-from busbar.protocols.usage import Usage
+from busbar.protocols.framing.tap_notes import TapNotes
 
 
-class EventStreamTap:
+class EventStreamTap(TapNotes):
     """A `StreamPipe` for dialects that stream by eventstream messages.
 
     `inspect(tap, message)` is the dialect's: it sets `content`, `finished`, `ended`, `usage` and `error`.
@@ -23,18 +22,7 @@ class EventStreamTap:
     dialect's providers are known to omit the terminal event after a complete answer.
     """
 
-    __slots__ = (
-        "_complete_at_eof",
-        "_inspect",
-        "_only_content",
-        "_splitter",
-        "_write_error",
-        "content",
-        "ended",
-        "error",
-        "finished",
-        "usage",
-    )
+    __slots__ = ("_complete_at_eof", "_inspect", "_only_content", "_splitter")
 
     def __init__(
         self,
@@ -43,17 +31,11 @@ class EventStreamTap:
         write_error: Callable[[ErrorReport], bytes],
         complete_at_eof: Callable[[EventStreamTap], bool] = lambda tap: False,
     ) -> None:
+        super().__init__(write_error)
         self._splitter = EventStreamSplitter()
         self._inspect = inspect
         self._only_content = only_content
-        self._write_error = write_error
         self._complete_at_eof = complete_at_eof
-        self.content = False
-        self.finished = False
-        """A reason to stop was seen: the answer's content is complete."""
-        self.ended = False
-        self.usage: Usage | None = None
-        self.error: FailureSignal | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Whole messages out, as they came; nothing after the end. Raises `CorruptFrame`, `FrameTooLarge`."""
@@ -73,6 +55,3 @@ class EventStreamTap:
         if not self.ended and not self._splitter.rest and self._complete_at_eof(self):
             self.ended = True
         return b""
-
-    def break_off(self, report: ErrorReport) -> bytes:
-        return b"" if self.error is not None else self._write_error(report)

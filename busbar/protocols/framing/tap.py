@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from busbar.protocols.errors import ErrorReport
-from busbar.protocols.failures import FailureSignal
 from busbar.protocols.framing.sse import SseEvent, SseSplitter, decode_frame
-from busbar.protocols.usage import Usage
+from busbar.protocols.framing.tap_notes import TapNotes
 
 
-class SseTap:
+class SseTap(TapNotes):
     """A `StreamPipe` for dialects that stream by server-sent events.
 
     `inspect(tap, event)` is the dialect's: it sets `content`, `ended`, `usage` and `error`. `write_error` writes the
@@ -23,18 +22,7 @@ class SseTap:
     nothing new once content was seen; it may overlook some.
     """
 
-    __slots__ = (
-        "_complete_at_eof",
-        "_inspect",
-        "_only_content",
-        "_splitter",
-        "_write_error",
-        "content",
-        "ended",
-        "error",
-        "finished",
-        "usage",
-    )
+    __slots__ = ("_complete_at_eof", "_inspect", "_only_content", "_splitter")
 
     def __init__(
         self,
@@ -43,17 +31,11 @@ class SseTap:
         complete_at_eof: Callable[[SseTap], bool] = lambda tap: False,
         only_content: Callable[[bytes], bool] = lambda frame: False,
     ) -> None:
+        super().__init__(write_error)
         self._splitter = SseSplitter()
         self._inspect = inspect
         self._only_content = only_content
-        self._write_error = write_error
         self._complete_at_eof = complete_at_eof
-        self.content = False
-        self.finished = False
-        """A reason to stop was seen: the answer's content is complete."""
-        self.ended = False
-        self.usage: Usage | None = None
-        self.error: FailureSignal | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Whole frames out, as they came. Raises `FrameTooLarge`."""
@@ -71,9 +53,6 @@ class SseTap:
         if not self.ended and self._complete_at_eof(self):
             self.ended = True
         return rest if self.ended else b""
-
-    def break_off(self, report: ErrorReport) -> bytes:
-        return b"" if self.error is not None else self._write_error(report)
 
     def _look(self, frame: bytes) -> None:
         event = decode_frame(frame)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from busbar.protocols.fitting.sources import bare_media_type
 from busbar.protocols.gemini.fit_tools import fit_tool_name
 from busbar.protocols.gemini.media import inline
 from busbar.protocols.gemini.parts_write import own_signature, write_own_part
@@ -135,25 +136,19 @@ def _fit_document(part: Document, path: str, receipt: Receipt) -> dict[str, Any]
 def _fit_source(source: Source, default_type: str, path: str, receipt: Receipt) -> dict[str, Any] | None:
     match source:
         case Base64Data():
-            media_type = _media_type(source.media_type)
+            media_type = bare_media_type(source.media_type)
             if media_type.startswith("image/") and media_type not in _IMAGE_TYPES:
                 receipt.dropped(path, "images here are PNG, JPEG, WebP, HEIC or HEIF")
                 return None
             return inline(media_type, source.data)
         case Url():
-            media_type = _media_type(source.media_type or _type_of(source.url) or default_type)
+            media_type = bare_media_type(source.media_type or _type_of(source.url) or default_type)
             return {"fileData": {"mimeType": media_type, "fileUri": source.url}}
         case FileId() if is_own(source, DIALECT):
             return {"fileData": {"fileUri": source.id}}
         case _:
             receipt.dropped(path, "a file that is stored at another provider")
             return None
-
-
-def _media_type(stated: str) -> str:
-    """Without parameters, which are refused ("Unsupported MIME type: text/plain; charset=utf-8")."""
-    bare = stated.partition(";")[0].strip().lower()
-    return "image/jpeg" if bare == "image/jpg" else bare
 
 
 def _type_of(url: str) -> str | None:

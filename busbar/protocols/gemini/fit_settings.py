@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from busbar.protocols.effort import budget_of
+from busbar.protocols.fitting.settings import within
 from busbar.protocols.gemini.schema_write import write_schema
 from busbar.protocols.gemini.words import DIALECT
 from busbar.protocols.ir import OutputFormat, Reasoning, Request
@@ -44,7 +45,7 @@ def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> dict[str, Any]
     for name, (key, low, high) in _RANGES.items():
         value = getattr(request, name)
         if value is not None:
-            config[key] = _within(value, name, low, high, receipt)
+            config[key] = within(value, name, low, high, receipt)
     _fit_counts(request, config, receipt)
     _fit_stops(request.stop, config, receipt)
     if request.output is not None:
@@ -58,13 +59,6 @@ def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> dict[str, Any]
     return {"generationConfig": config} if config else {}
 
 
-def _within(value: float, name: str, low: float, high: float, receipt: Receipt) -> float:
-    bounded = min(max(value, low), high)
-    if bounded != value:
-        receipt.clamped(name, f"{low:g} to {high:g} here")
-    return bounded
-
-
 def _fit_counts(request: Request, config: dict[str, Any], receipt: Receipt) -> None:
     if request.top_k is not None:
         if request.top_k >= 1:
@@ -72,7 +66,7 @@ def _fit_counts(request: Request, config: dict[str, Any], receipt: Receipt) -> N
         else:
             receipt.dropped("top_k", "at least 1 here")
     if request.n is not None and request.n != 1:
-        config["candidateCount"] = int(_within(request.n, "n", 1, CANDIDATES_MAX, receipt))
+        config["candidateCount"] = int(within(request.n, "n", 1, CANDIDATES_MAX, receipt))
     if request.seed is not None:
         if SEED_MIN <= request.seed <= SEED_MAX:
             config["seed"] = request.seed
@@ -81,7 +75,7 @@ def _fit_counts(request: Request, config: dict[str, Any], receipt: Receipt) -> N
     if request.logprobs:
         config["responseLogprobs"] = True
         if request.top_logprobs:
-            config["logprobs"] = int(_within(request.top_logprobs, "top_logprobs", 1, LOGPROBS_MAX, receipt))
+            config["logprobs"] = int(within(request.top_logprobs, "top_logprobs", 1, LOGPROBS_MAX, receipt))
 
 
 def _fit_stops(stops: list[str], config: dict[str, Any], receipt: Receipt) -> None:

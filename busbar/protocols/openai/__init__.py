@@ -8,9 +8,9 @@ errors.py     envelopes; knowledge.py: what they mean
 
 from __future__ import annotations
 
+from busbar.protocols.model_list import write_openai_models
 from busbar.protocols.openai.errors import read_error, write_error
 from busbar.protocols.openai.knowledge import KNOWLEDGE
-from busbar.protocols.openai.models import write_models
 from busbar.protocols.openai.receipt_paths import spell
 from busbar.protocols.openai.request import read_request, write_request
 from busbar.protocols.openai.response import inspect_response, read_response, write_response
@@ -42,5 +42,5 @@ PROTOCOL = Protocol(
     read_error=read_error,
     write_error=write_error,
     spell=spell,
-    write_models=write_models,
+    write_models=write_openai_models,
 )

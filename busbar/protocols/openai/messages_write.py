@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from busbar.protocols.fitting.as_text import ERROR_PREFIX, instruction_texts
 from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Text, Thinking, ToolResult, ToolUse
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import own_fields, own_form
@@ -18,13 +19,10 @@ from busbar.protocols.openai.content_write import report_cache, write_part
 from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
-ERROR_PREFIX = "Error: "
-"""How a failed tool's result begins, as this dialect has no flag for it."""
-
 
 def write_system(parts: list[Part], receipt: Receipt) -> list[dict[str, Any]]:
     """The instructions that another dialect keeps apart, as the first message: one text."""
-    text = _joined(parts, "system", "\n\n", receipt)
+    text = _instructions(parts, "system", receipt)
     return [{"role": "system", "content": text}] if text else []
 
 
@@ -38,7 +36,7 @@ def write_message(message: Message, path: str, receipt: Receipt) -> list[dict[st
         case "assistant":
             return _write_assistant(message, path, receipt)
         case "system" | "developer":
-            text = _joined(message.parts, f"{path}.content", "\n\n", receipt)
+            text = _instructions(message.parts, f"{path}.content", receipt)
             return [{"role": message.role, "content": text}] if text else []
         case "user" | "tool":
             return _write_user(message, path, receipt)
@@ -135,16 +133,8 @@ def _written(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None:
     return None if written is not None and written.get("text") == "" else written
 
 
-def _joined(parts: list[Part], path: str, separator: str, receipt: Receipt) -> str:
-    texts = []
-    for at, part in enumerate(parts):
-        where = f"{path}[{at}]"
-        if isinstance(part, Text):
-            _report_text(part, where, receipt)
-            texts.append(part.text)
-        else:
-            receipt.dropped(where, "instructions are text in this dialect")
-    return separator.join(text for text in texts if text)
+def _instructions(parts: list[Part], path: str, receipt: Receipt) -> str:
+    return "\n\n".join(text for text in instruction_texts(parts, path, _report_text, receipt) if text)
 
 
 def _report_text(part: Text, path: str, receipt: Receipt) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from busbar.protocols.fields import take_bool, take_int, take_list, take_number, take_text
+from busbar.protocols.fitting.settings import within
 from busbar.protocols.ir import Opaque, Request
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
@@ -191,14 +192,14 @@ def _write_foreign(document: Document, request: Request, receipt: Receipt) -> No
     for key in _NUMBERS:
         value = getattr(request, key)
         if value is not None:
-            document[key] = _within(value, key, *_RANGES[key], receipt)
+            document[key] = within(value, key, *_RANGES[key], receipt)
     if request.max_tokens is not None:
         document["max_completion_tokens"] = request.max_tokens
     for key in ("seed", "n", "logprobs"):
         if getattr(request, key) is not None:
             document[key] = getattr(request, key)
     if request.top_logprobs is not None and request.logprobs:
-        document["top_logprobs"] = _within(request.top_logprobs, "top_logprobs", 0, TOP_LOGPROBS_MAX, receipt)
+        document["top_logprobs"] = within(request.top_logprobs, "top_logprobs", 0, TOP_LOGPROBS_MAX, receipt)
     if request.top_k is not None:
         receipt.dropped("top_k", "no place in this dialect")
     _write_stops(document, request.stop, receipt)
@@ -207,13 +208,6 @@ def _write_foreign(document: Document, request: Request, receipt: Receipt) -> No
         document["user"] = _user(request.user, receipt)
     if request.stream:
         document["stream_options"] = {"include_usage": True}
-
-
-def _within(value: float, key: str, low: float, high: float, receipt: Receipt) -> float:
-    bounded = min(max(value, low), high)
-    if bounded != value:
-        receipt.clamped(key, f"{low} to {high} here")
-    return bounded
 
 
 def _write_stops(document: Document, stops: list[str], receipt: Receipt) -> None:

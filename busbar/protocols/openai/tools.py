@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
-from busbar.protocols.ids import fit_name
+from busbar.protocols.fitting.tools import fit_openai_parameters, fit_tool_name
 from busbar.protocols.ir import FunctionTool, Opaque, OutputFormat, Tool, ToolChoice
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, is_own, own_fields, own_form
@@ -16,8 +16,6 @@ from busbar.protocols.receipt import Receipt
 
 NAME_CHARS_MAX = 64
 _MODES = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
-_NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
-"""OpenAI refuses these at the top level of a function's parameters."""
 
 LEGACY = "functions"
 """The form of a tool that came in the old `functions`, and of a choice that came in `function_call`."""
@@ -85,28 +83,14 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
     function: dict[str, Any] = {"name": tool_name(tool.name, f"{path}.name", receipt)}
     if tool.description is not None:
         function["description"] = tool.description
-    function["parameters"] = _parameters(tool.parameters, path, receipt)
+    function["parameters"] = fit_openai_parameters(tool.parameters, path, receipt)
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
-def _parameters(schema: dict[str, Any] | None, path: str, receipt: Receipt) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {}} if schema is None else dict(schema)
-    for key in _NOT_AT_THE_TOP:
-        if schema.pop(key, None) is not None:
-            receipt.dropped(f"{path}.parameters.{key}", "not allowed at the top of a schema")
-    if schema.get("type") != "object":
-        schema["type"] = "object"
-    schema.setdefault("properties", {})
-    return schema
-
-
 def tool_name(name: str, path: str, receipt: Receipt) -> str:
-    fitting = fit_name(name, NAME_CHARS_MAX)
-    if fitting != name:
-        receipt.changed(path, f"names here are letters, digits, _ and -, at most {NAME_CHARS_MAX}")
-    return fitting
+    return fit_tool_name(name, NAME_CHARS_MAX, path, receipt)
 
 
 def read_tool_choice(value: Any) -> ToolChoice | None:

@@ -6,7 +6,7 @@
     stream_read, stream_write       the streamed answer, both ways; `stream_tap` watches one that passes by
     items_*, turns_write,           what requests and answers are made of: items, and the content parts of messages
       content_*, tools, settings
-    errors, knowledge, models       what errors mean, and how they are told; the list of models
+    errors, knowledge               what errors mean, and how they are told
 
 Facts are from the API reference, from the official SDK's types, and from recorded traffic. Stored state
 (`previous_response_id`, `conversation`, `store`) is this dialect's alone and never crosses.
@@ -14,11 +14,11 @@ Facts are from the API reference, from the official SDK's types, and from record
 
 from __future__ import annotations
 
+from busbar.protocols.model_list import write_openai_models
 from busbar.protocols.protocol import Protocol, Route
 from busbar.protocols.responses.errors import read_error, write_error
 from busbar.protocols.responses.knowledge import KNOWLEDGE
 from busbar.protocols.responses.mend import HOP_TRACES, mend_request
-from busbar.protocols.responses.models import write_models
 from busbar.protocols.responses.receipt_paths import spell
 from busbar.protocols.responses.request_read import read_request
 from busbar.protocols.responses.request_write import write_request
@@ -52,5 +52,5 @@ PROTOCOL = Protocol(
     read_error=read_error,
     write_error=write_error,
     spell=spell,
-    write_models=write_models,
+    write_models=write_openai_models,
 )

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from busbar.protocols.fitting.settings import within
 from busbar.protocols.ir import Request, Text
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import own_fields, own_form
@@ -119,9 +120,9 @@ def _add_settings(document: Document, request: Request, receipt: Receipt) -> Non
             receipt.clamped("max_tokens", f"at least {OUTPUT_TOKENS_MIN} here")
     for key, (low, high) in _RANGES.items():
         if (value := getattr(request, key)) is not None:
-            document[key] = _within(value, key, low, high, receipt)
+            document[key] = within(value, key, low, high, receipt)
     if request.top_logprobs is not None and request.logprobs:
-        document["top_logprobs"] = _within(request.top_logprobs, "top_logprobs", 0, TOP_LOGPROBS_MAX, receipt)
+        document["top_logprobs"] = within(request.top_logprobs, "top_logprobs", 0, TOP_LOGPROBS_MAX, receipt)
     if request.user is not None:
         document["user"] = _user(request.user, receipt)
     if request.stream is not None:
@@ -140,13 +141,6 @@ def _add_tools(document: Document, request: Request, receipt: Receipt) -> None:
         document["tool_choice"] = write_tool_choice(request.tool_choice, receipt)
     if request.parallel_tool_calls is not None:
         document["parallel_tool_calls"] = request.parallel_tool_calls
-
-
-def _within(value: float, key: str, low: float, high: float, receipt: Receipt) -> float:
-    bounded = min(max(value, low), high)
-    if bounded != value:
-        receipt.clamped(key, f"{low} to {high} here")
-    return bounded
 
 
 def _user(user: str, receipt: Receipt) -> str:

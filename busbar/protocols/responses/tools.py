@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
+from busbar.protocols.fitting.tools import fit_openai_parameters
 from busbar.protocols.ir import FunctionTool, Opaque, Tool, ToolChoice
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
@@ -21,8 +22,6 @@ from busbar.protocols.responses.words import DIALECT, flat_name, split_name, too
 
 _NAMESPACE = "namespace"
 _FACTS = ("description", "parameters", "strict")
-_NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
-"""OpenAI refuses these at the top level of a function's parameters."""
 
 
 class ToolForm(Struct, frozen=True, kw_only=True):
@@ -112,20 +111,9 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
     document: dict[str, Any] = {"type": "function", "name": tool_name(tool.name, f"{path}.name", receipt)}
     if tool.description is not None:
         document["description"] = tool.description
-    document["parameters"] = _parameters(tool.parameters, path, receipt)
+    document["parameters"] = fit_openai_parameters(tool.parameters, path, receipt)
     document["strict"] = bool(tool.strict)
     return document
-
-
-def _parameters(schema: dict[str, Any] | None, path: str, receipt: Receipt) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {}} if schema is None else dict(schema)
-    for key in _NOT_AT_THE_TOP:
-        if schema.pop(key, None) is not None:
-            receipt.dropped(f"{path}.parameters.{key}", "not allowed at the top of a schema")
-    if schema.get("type") != "object":
-        schema["type"] = "object"
-    schema.setdefault("properties", {})
-    return schema
 
 
 def read_tool_choice(value: Any) -> ToolChoice | None:

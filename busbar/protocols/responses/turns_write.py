@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from busbar.protocols.fitting.as_text import ERROR_PREFIX, instruction_texts
 from busbar.protocols.ids import TOOL_CALL_PREFIXES, mint_id, translate_id
 from busbar.protocols.ir import Message, Opaque, Part, RedactedThinking, Refusal, Text, Thinking, ToolResult, ToolUse
 from busbar.protocols.leftovers import report_leftovers
@@ -18,21 +19,10 @@ from busbar.protocols.responses.content_write import report_cache, report_text, 
 from busbar.protocols.responses.items_write import write_call, write_thought
 from busbar.protocols.responses.words import DIALECT, TOOL_CALL_ID
 
-ERROR_PREFIX = "Error: "
-"""How a failed tool's result begins, as this dialect has no flag for it."""
-
 
 def write_instructions(parts: list[Part], path: str, receipt: Receipt) -> str:
     """Instructions are one text here."""
-    texts = []
-    for at, part in enumerate(parts):
-        where = f"{path}[{at}]"
-        if isinstance(part, Text):
-            report_text(part, where, receipt)
-            texts.append(part.text)
-        else:
-            receipt.dropped(where, "instructions are text in this dialect")
-    return "\n\n".join(text for text in texts if text)
+    return "\n\n".join(text for text in instruction_texts(parts, path, report_text, receipt) if text)
 
 
 class TurnWriter:

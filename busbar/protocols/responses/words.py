@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from busbar.protocols.ids import TOOL_CALL_PREFIXES, IdStyle, fit_name, mint_id, translate_id
+from busbar.protocols.fitting.tools import fit_tool_name
+from busbar.protocols.ids import TOOL_CALL_PREFIXES, IdStyle, mint_id, translate_id
 from busbar.protocols.native import Native
 from busbar.protocols.receipt import Receipt
 
@@ -35,10 +36,7 @@ def split_name(flat: str) -> tuple[str | None, str]:
 
 def tool_name(name: str, path: str, receipt: Receipt) -> str:
     """The name of another dialect's tool."""
-    fitting = fit_name(name, NAME_CHARS_MAX)
-    if fitting != name:
-        receipt.changed(path, f"names here are letters, digits, _ and -, at most {NAME_CHARS_MAX}")
-    return fitting
+    return fit_tool_name(name, NAME_CHARS_MAX, path, receipt)
 
 
 def call_id(foreign: str, ordinal: int, nonce: str) -> str:

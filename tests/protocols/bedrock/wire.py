@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -98,12 +97,6 @@ END = frame("metadata", usage={"inputTokens": 3, "outputTokens": 2, "totalTokens
 
 def block_stop(index: int) -> bytes:
     return frame("contentBlockStop", contentBlockIndex=index)
-
-
-def randomly_split(data: bytes, seed: int) -> list[bytes]:
-    rng = random.Random(seed)
-    cuts = sorted(rng.sample(range(len(data) + 1), k=min(len(data), rng.choice((1, 7, 60)))))
-    return [data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
 def read_chunks(pieces: list[bytes]) -> list[Chunk]:

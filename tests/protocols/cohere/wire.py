@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import cohere
@@ -43,12 +42,6 @@ def wire_events(wire: bytes) -> list[tuple[str, Any]]:
 
 def documents(wire: bytes) -> list[Any]:
     return [value for _, value in wire_events(wire)]
-
-
-def split_at_random(wire: bytes, seed: int) -> list[bytes]:
-    chance = random.Random(seed)
-    cuts = sorted(chance.randrange(len(wire) + 1) for _ in range(chance.choice((2, 9, 60))))
-    return [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
 
 
 def read(*pieces: bytes) -> list[Chunk]:

@@ -1,6 +1,6 @@
-"""The conversation of another dialect, as this one wants it.
+"""The conversation of another dialect, as one wants it that takes a system and turns of content blocks.
 
-- Instructions stand before the conversation: all of them become `system`, in their order.
+- Instructions stand before the conversation: all of them become the system, in their order.
 - Turns alternate between user and assistant: neighbours of one role are merged.
 - The results of tools stand in the user turn that follows their calls, before anything else in it.
 - The conversation begins with a user turn. Where the source's does not (an assistant's greeting, instructions alone),
@@ -14,29 +14,28 @@ from itertools import groupby
 
 import msgspec
 
-from busbar.protocols.anthropic.fit_parts import PartFitter
-from busbar.protocols.anthropic.words import DIALECT
+from busbar.protocols.fitting.parts import BlockFitter
 from busbar.protocols.ir import Message, Request, Role, Text, ToolResult
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
+
+SAYS_NOTHING = "."
+"""The least text that is accepted where there must be one."""
 
 _SPEAKERS: dict[Role, Role] = {
     "user": "user",
     "tool": "user",
     "assistant": "assistant",
 }
-_SAYS_NOTHING = "."
 
 
-def fit_turns(request: Request, hop: Hop, receipt: Receipt) -> Request:
-    """`request` with system and messages that this dialect accepts; everything else is left as it is."""
-    fitter = PartFitter(receipt, hop.nonce)
+def fit_conversation(request: Request, fitter: BlockFitter, receipt: Receipt) -> Request:
+    """`request` with system and messages that `fitter`'s dialect accepts; everything else is left as it is."""
     system = fitter.fit_all(request.system, "system", "system")
     turns: list[Message] = []
     for index, message in enumerate(request.messages):
         path = f"messages[{index}]"
-        report_leftovers(message, DIALECT, path, receipt)
+        report_leftovers(message, fitter.dialect, path, receipt)
         if message.name is not None:
             receipt.dropped(f"{path}.name", "turns carry no name")
         speaker = _SPEAKERS.get(message.role)
@@ -51,7 +50,7 @@ def fit_turns(request: Request, hop: Hop, receipt: Receipt) -> Request:
     turns = _trim_prefill(_alternate(turns), receipt, f"messages[{len(request.messages) - 1}].content")
     if not turns or turns[0].role != "user":
         receipt.added("messages[0]", "a conversation begins with a user turn")
-        turns.insert(0, Message(role="user", parts=[Text(text=_SAYS_NOTHING)]))
+        turns.insert(0, Message(role="user", parts=[Text(text=SAYS_NOTHING)]))
     return msgspec.structs.replace(request, system=system, messages=turns)
 
 

@@ -1,34 +1,29 @@
-"""How much to think, as this dialect asks for it: a budget of tokens under `max_tokens`.
+"""How much to think, as Claude is asked for it: a budget of tokens under the answer's `max_tokens`.
 
-The API refuses a budget under 1024 or not under `max_tokens`, thinking in a conversation whose running tool turn
-does not begin with thinking ("Expected `thinking` …, but found `tool_use`"), and thinking after a prefill. Where it
-would refuse, the ask is dropped.
+It refuses a budget under 1024 or not under `max_tokens`, thinking in a conversation whose running tool turn does not
+begin with thinking ("Expected `thinking` …, but found `tool_use`"), and thinking after a prefill. Where it would
+refuse, the ask is dropped.
 """
 
 from __future__ import annotations
 
-from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.effort import EFFORT_BUDGETS, budget_of
 from busbar.protocols.ir import Message, Reasoning, RedactedThinking, Thinking, ToolUse
-from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
 
 BUDGET_TOKENS_MIN = 1024
 ANSWER_TOKENS_MIN = 1024
 """What a budget leaves under `max_tokens` for the answer itself."""
 
-_UNSTATED_EFFORT = "medium"
+UNSTATED_EFFORT = "medium"
 """For who wants thinking and does not say how much, or lets the model decide."""
 
 
-def fit_reasoning(
-    asked: Reasoning | None, messages: list[Message], max_tokens: int, receipt: Receipt
+def fit_claude_thinking(
+    asked: Reasoning, messages: list[Message], max_tokens: int, receipt: Receipt
 ) -> Reasoning | None:
-    """Thinking with a budget, thinking switched off, or None."""
-    if asked is None:
-        return None
-    report_leftovers(asked, DIALECT, "reasoning", receipt)
-    if asked.enabled is False or asked.effort == "none" or asked.budget_tokens == 0:
+    """Thinking with a budget, thinking switched off, or None. `messages` fit already."""
+    if is_off(asked):
         return Reasoning(enabled=False)
     budget = _budget(asked, receipt)
     if budget is None:
@@ -46,6 +41,11 @@ def fit_reasoning(
     return Reasoning(enabled=True, budget_tokens=budget)
 
 
+def is_off(asked: Reasoning) -> bool:
+    """Thinking is switched off, in one of the ways of saying so."""
+    return asked.enabled is False or asked.effort == "none" or asked.budget_tokens == 0
+
+
 def _budget(asked: Reasoning, receipt: Receipt) -> int | None:
     if asked.budget_tokens is not None and asked.budget_tokens > 0:
         return asked.budget_tokens
@@ -54,7 +54,7 @@ def _budget(asked: Reasoning, receipt: Receipt) -> int | None:
             receipt.changed("reasoning", "a budget of medium effort")
         elif not asked.enabled:
             return None
-        return EFFORT_BUDGETS[_UNSTATED_EFFORT]
+        return EFFORT_BUDGETS[UNSTATED_EFFORT]
     budget = budget_of(asked.effort)
     if budget is None:
         receipt.dropped("reasoning", "an effort of no known size")
