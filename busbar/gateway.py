@@ -11,11 +11,12 @@ from types import TracebackType
 
 from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
 from busbar.actors.member import MemberSpec
-from busbar.actors.messages import Directory, Drain, Resolve
+from busbar.actors.messages import Directory, Drain, Resolve, Terms, Timeouts
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
-from busbar.actors.supervision import EscalatePolicy
-from busbar.actors.two_stage import BreakerSettings
+from busbar.actors.selection import Price
+from busbar.actors.supervision import BreakerSettings, EscalatePolicy
 from busbar.config import Config, PoolConfig
+from busbar.config.schema import MemberConfig, ModelConfig
 from busbar.http.auth import Doorkeeper
 from busbar.http.control import Control
 from busbar.http.destinations import Destinations
@@ -122,11 +123,12 @@ def plan_of(config: Config) -> GatewayPlan:
             )
             for model in config.models.values()
         ),
-        pools=tuple(_pool_plan(pool) for pool in config.pools.values()),
+        pools=tuple(_pool_plan(pool, config) for pool in config.pools.values()),
+        direct={model.name: Terms(timeouts=_timeouts(model)) for model in config.models.values()},
     )
 
 
-def _pool_plan(pool: PoolConfig) -> PoolPlan:
+def _pool_plan(pool: PoolConfig, config: Config) -> PoolPlan:
     trip = pool.breaker.trip
     return PoolPlan(
         name=pool.name,
@@ -134,8 +136,12 @@ def _pool_plan(pool: PoolConfig) -> PoolPlan:
             PoolLine(
                 model=member.target,
                 weight=member.weight,
-                context_max=member.context_max,
                 excluded=member.target in pool.failover.exclusions,
+                terms=Terms(
+                    context_max=member.context_max,
+                    timeouts=_timeouts(config.models[member.target], member),
+                ),
+                price=_price(config, member.target),
             )
             for member in pool.members
         ),
@@ -148,4 +154,26 @@ def _pool_plan(pool: PoolConfig) -> PoolPlan:
             min_requests=trip.min_requests,
             consecutive_n=trip.consecutive_n,
         ),
+        strategy=pool.strategy,
+        least_bad=pool.on_exhausted.action == "least_bad",
+        queue_secs=pool.on_exhausted.queue_secs,
     )
+
+
+def _timeouts(model: ModelConfig, member: MemberConfig | None = None) -> Timeouts:
+    """The model's, each of which a pool's member may override."""
+
+    def limit(name: str) -> int | None:
+        own: int | None = getattr(member, name, None)
+        return getattr(model, name) if own is None else own
+
+    return Timeouts(
+        attempt_ms=limit("attempt_timeout_ms"),
+        first_token_ms=limit("first_token_timeout_ms"),
+        stall_ms=limit("stall_timeout_ms"),
+    )
+
+
+def _price(config: Config, model: str) -> Price | None:
+    priced = config.governance.prices.get(model)
+    return None if priced is None else Price(input=priced.get("input", 0.0), output=priced.get("output", 0.0))

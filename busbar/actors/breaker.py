@@ -9,6 +9,8 @@
     HalfOpen   the policy trips it again           Open        +1
     HalfOpen   the probe has no verdict            HalfOpen    same   (the probe's place is free again)
 
+While an active probe examines the member (`hold`), no request is admitted as the probe of a cell that is not closed.
+
 Every admitted request holds a `Ticket` with the epoch it was admitted in. A ticket of an earlier epoch has no say:
 a late failure cannot trip a newer cell, a late success cannot close one. Nothing but `admit` takes the probe's
 place: reads never do.
@@ -45,6 +47,7 @@ class BreakerCell:
 
     __slots__ = (
         "_failures",
+        "_held",
         "_outcomes",
         "_probe_out",
         "_window_secs",
@@ -62,6 +65,7 @@ class BreakerCell:
         self._outcomes: deque[tuple[float, bool]] = deque()
         self._failures = 0
         self._probe_out = False
+        self._held = False
         self.state = CellState.CLOSED
         self.epoch = 0
         self.streak = 0
@@ -77,6 +81,8 @@ class BreakerCell:
         match self.state:
             case CellState.CLOSED:
                 return 0.0
+            case _ if self._held:
+                return float("inf")
             case CellState.OPEN:
                 return self.open_until
             case CellState.HALF_OPEN:
@@ -91,6 +97,25 @@ class BreakerCell:
         self.state = CellState.HALF_OPEN
         self._probe_out = True
         return Ticket(self.epoch, probe=True)
+
+    def admit_anyway(self) -> Ticket:
+        """A ticket whatever the state: its request has a say only while the cell is closed."""
+        return Ticket(self.epoch, probe=False)
+
+    def hold(self) -> bool:
+        """Keeps the probe's place for an active probe. False when there is nothing to find out, or a probe is out."""
+        if self.state is CellState.CLOSED or self._probe_out or self._held:
+            return False
+        self._held = True
+        return True
+
+    def let_go(self) -> None:
+        """The active probe is over."""
+        self._held = False
+
+    def is_due(self, now: float) -> bool:
+        """Whether the cooldown is over and the member has not been found well yet."""
+        return self.state is CellState.HALF_OPEN or (self.state is CellState.OPEN and now >= self.open_until)
 
     def has_say(self, ticket: Ticket) -> bool:
         """Whether what `ticket`'s request met still concerns this cell."""
@@ -133,7 +158,7 @@ class BreakerCell:
         self.consecutive_failures = 0
         self._outcomes.clear()
         self._failures = 0
-        self._probe_out = False
+        self._probe_out = self._held = False
 
     def give_back(self, ticket: Ticket) -> None:
         """The request of `ticket` ended without a verdict: if it was the probe, its place is free again."""

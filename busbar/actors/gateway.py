@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from busbar.actors.continuity import Continuity
 from busbar.actors.member import Member, MemberSpec
-from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot
+from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot, Terms
 from busbar.actors.metrics import Metrics
 from busbar.actors.pool import Pool, PoolMember, PoolSpec
 from busbar.actors.runtime import LoopActor, LoopRef, handles
-from busbar.actors.two_stage import BreakerSettings, TwoStagePolicy
+from busbar.actors.selection import Price, StrategyName
+from busbar.actors.supervision import BreakerSettings, PoolContext, SupervisionPolicy
+from busbar.actors.two_stage import TwoStagePolicy
 
 
 class PoolLine(Struct, frozen=True, kw_only=True):
@@ -20,8 +23,9 @@ class PoolLine(Struct, frozen=True, kw_only=True):
 
     model: str
     weight: int = 1
-    context_max: int | None = None
     excluded: bool = False
+    terms: Terms = Terms()
+    price: Price | None = None
 
 
 class PoolPlan(Struct, frozen=True, kw_only=True):
@@ -30,6 +34,10 @@ class PoolPlan(Struct, frozen=True, kw_only=True):
     name: str
     members: tuple[PoolLine, ...]
     breaker: BreakerSettings = BreakerSettings()
+    policy: Callable[[PoolContext], SupervisionPolicy] = TwoStagePolicy.create
+    strategy: StrategyName = "weighted"
+    least_bad: bool = False
+    queue_secs: float | None = None
 
 
 class GatewayPlan(Struct, frozen=True, kw_only=True):
@@ -37,6 +45,8 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
 
     members: tuple[MemberSpec, ...]
     pools: tuple[PoolPlan, ...] = ()
+    direct: Mapping[str, Terms] = {}
+    """On which terms direct routes use a model; absent: no limits."""
     generation: int = 1
 
 
@@ -67,7 +77,9 @@ class Gateway(LoopActor):
         for spec in self._plan.members:
             # A pool may be named like a model; the two keep separate cells.
             name = f"{spec.model} (direct)" if spec.model in self._pools else spec.model
-            alone = PoolPlan(name=name, members=(PoolLine(model=spec.model),))
+            alone = PoolPlan(
+                name=name, members=(PoolLine(model=spec.model, terms=self._plan.direct.get(spec.model, Terms())),)
+            )
             self._direct[spec.model] = self._spawn_pool(alone, name, f"direct:{spec.model}")
 
     @handles(Resolve)
@@ -105,13 +117,17 @@ class Gateway(LoopActor):
                     model=line.model,
                     ref=self._members[line.model],
                     weight=line.weight,
-                    context_max=line.context_max,
                     excluded=line.excluded,
+                    terms=line.terms,
+                    price=line.price,
                 )
                 for line in plan.members
             ),
-            policy=TwoStagePolicy(plan.breaker, self.random),
+            policy=plan.policy(PoolContext(pool=name, breaker=plan.breaker, random=self.random)),
             window_secs=plan.breaker.window_secs,
+            strategy=plan.strategy,
+            least_bad=plan.least_bad,
+            queue_secs=plan.queue_secs,
         )
         ref = self.spawn(Pool, spec, name=actor_name)
         for line in plan.members:

@@ -7,35 +7,42 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from busbar.actors.breaker import BreakerCell, CellState, Ticket
+from busbar.actors.breaker import CellState, Ticket
+from busbar.actors.membership import Membership
 from busbar.actors.messages import (
     Acquire,
     Assignment,
-    Availability,
+    Examination,
+    Examine,
     Join,
     MemberChanged,
     MemberStarted,
     Refusal,
     Refused,
+    Reinstate,
     Release,
     Report,
     Snapshot,
 )
-from busbar.actors.runtime import Forward, LoopActor, LoopRef, handles
+from busbar.actors.runtime import Forward, LoopActor, handles
 from busbar.actors.supervision import (
     Bench,
     CellView,
+    Drain,
     Escalate,
     Outcome,
     Restart,
     Resume,
     Stop,
-    SupervisionPolicy,
+    Throttle,
     Trip,
 )
 from busbar.protocols.failures import Disposition, disposition
 
 UNLIMITED = -1
+
+SMOOTHING = 0.2
+"""The share of the newest answer in the smoothed time to the first byte."""
 
 
 class MemberSpec(Struct, frozen=True, kw_only=True):
@@ -48,15 +55,6 @@ class MemberSpec(Struct, frozen=True, kw_only=True):
     max_requests: int = UNLIMITED
 
 
-class _Membership(Struct):
-    """What the member keeps for one pool that lists it."""
-
-    ref: LoopRef
-    policy: SupervisionPolicy
-    cell: BreakerCell
-    told: Availability | None = None
-
-
 class _Permit(Struct, frozen=True):
     """One request that holds a slot."""
 
@@ -64,19 +62,26 @@ class _Permit(Struct, frozen=True):
     ticket: Ticket
 
 
-class Member(LoopActor):
-    """Understands Join, Acquire, Report, Release, Snapshot.
+class _ExaminationPermit(Struct, frozen=True):
+    """An active probe that holds a slot, and the probe's place in the cells of these pools."""
 
-    Every `Assignment` is answered by exactly one `Report` or `Release`; a permit that is not known (its instance of
-    the member crashed meanwhile) is ignored. Bounds: `max_concurrent` permits, one cell per pool.
+    held: tuple[str, ...]
+
+
+class Member(LoopActor):
+    """Understands Join, Acquire, Report, Release, Examine, Reinstate, Snapshot.
+
+    Every `Assignment` and `Examination` is answered by exactly one `Report` or `Release`; a permit that is not known
+    (its instance of the member crashed meanwhile) is ignored. Bounds: `max_concurrent` permits, one cell per pool.
     """
 
     def __init__(self, spec: MemberSpec) -> None:
         super().__init__()
         self._spec = spec
-        self._pools: dict[str, _Membership] = {}
-        self._permits: dict[int, _Permit] = {}
+        self._pools: dict[str, Membership] = {}
+        self._permits: dict[int, _Permit | _ExaminationPermit] = {}
         self._budget = spec.max_requests
+        self._ttft_ms: float | None = None
         self._ok = self._err = self._client_fault = 0
         # A restarted member must not take reports for permits of the instance before it.
         self._next_permit = self.random.getrandbits(62)
@@ -88,8 +93,7 @@ class Member(LoopActor):
     @handles(Join)
     def join(self, message: Join) -> None:
         known = self._pools.get(message.pool)
-        cell = known.cell if known is not None else BreakerCell(message.window_secs)
-        self._pools[message.pool] = _Membership(message.ref, message.policy, cell)
+        self._pools[message.pool] = Membership.of(message, known, self._spec.max_concurrent)
         self._tell_pools()
 
     @handles(Acquire)
@@ -97,14 +101,14 @@ class Member(LoopActor):
         # An instance that has just been restarted finds old messages in its mailbox, from before the pools rejoin.
         membership = self._pools.get(message.pool)
         ticket = None
-        if membership is not None and self._has_room():
-            ticket = membership.cell.admit(self.clock.now())
-        if ticket is None:
+        if membership is not None and self._budget != 0 and self._has_room(membership) and not membership.drained:
+            cell = membership.cell
+            ticket = cell.admit_anyway() if message.last_resort else cell.admit(self.clock.now())
+        if membership is None or ticket is None:
             self._tell_pools()
             return Forward(message.ref, Refused(route=message.route, member=self._spec.model))
-        permit = self._next_permit
-        self._next_permit += 1
-        self._permits[permit] = _Permit(message.pool, ticket)
+        permit = self._hand_out(_Permit(message.pool, ticket))
+        membership.busy += 1
         if self._budget > 0:
             self._budget -= 1
         self._tell_pools()
@@ -114,31 +118,63 @@ class Member(LoopActor):
             pool=message.pool,
             permit=permit,
             probe=ticket.probe,
-            context_max=message.context_max,
+            last_resort=message.last_resort,
+            terms=message.terms,
+            passed_over=message.passed_over,
         )
 
     @handles(Report)
     def report(self, message: Report) -> None:
-        permit = self._give_back(message.permit, refund=message.refund)
-        if permit is None:
-            return
-        membership = self._pools[permit.pool]
-        verdict = self._count(message.outcome)
-        if membership.cell.has_say(permit.ticket):
-            self._judge(membership, permit, message.outcome, verdict=verdict)
+        match self._permits.pop(message.permit, None):
+            case _Permit() as permit:
+                membership = self._give_back(permit, refund=message.refund)
+                verdict = self._count(message.outcome)
+                if membership.cell.has_say(permit.ticket):
+                    self._judge(membership, permit, message.outcome, verdict=verdict)
+            case _ExaminationPermit() as examination:
+                self._examined(examination, message.outcome)
+            case None:
+                return
         self._tell_pools()
 
     @handles(Release)
     def release(self, message: Release) -> None:
-        permit = self._give_back(message.permit, refund=message.refund)
-        if permit is not None:
-            self._pools[permit.pool].cell.give_back(permit.ticket)
-            self._tell_pools()
+        match self._permits.pop(message.permit, None):
+            case _Permit() as permit:
+                self._give_back(permit, refund=message.refund).cell.give_back(permit.ticket)
+            case _ExaminationPermit(held):
+                for pool in held:
+                    self._pools[pool].cell.let_go()
+            case None:
+                return
+        self._tell_pools()
+
+    @handles(Examine)
+    def examine(self, message: Examine) -> Examination | None:
+        """An active probe takes a slot, but nothing of the lifetime budget."""
+        if len(self._permits) >= self._spec.max_concurrent:
+            return None
+        cells = {pool: membership.cell for pool, membership in self._pools.items()}
+        held = tuple(pool for pool, cell in cells.items() if cell.hold())
+        in_flight = any(cell.state is not CellState.CLOSED for pool, cell in cells.items() if pool not in held)
+        if not held and (message.only_open or in_flight):
+            return None
+        permit = self._hand_out(_ExaminationPermit(held))
+        self._tell_pools()
+        return Examination(ref=self.ref, permit=permit)
+
+    @handles(Reinstate)
+    def reinstate(self, message: Reinstate) -> bool:
+        chosen = [it for pool, it in self._pools.items() if message.pool is None or pool == message.pool]
+        for membership in chosen:
+            membership.reinstate(self._spec.max_concurrent)
+        self._tell_pools()
+        return bool(chosen)
 
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         now = self.clock.now()
-        refusals = [self._refusal(membership.cell, now) for membership in self._pools.values()]
+        refusals = [self._refusal(membership, now) for membership in self._pools.values()]
         usable = None in refusals or not refusals
         spec = self._spec
         return {
@@ -152,28 +188,37 @@ class Member(LoopActor):
             "ok": self._ok,
             "err": self._err,
             "client_fault": self._client_fault,
+            "ttft_ms": None if self._ttft_ms is None else round(self._ttft_ms, 1),
             "usable": usable,
             "availability": "available" if usable else next(r.value for r in refusals if r is not None),
             "cooldown_remaining_s": self._soonest_cooldown(now),
-            "cells": {pool: _cell_snapshot(membership.cell, now) for pool, membership in self._pools.items()},
+            "cells": {pool: membership.shown(now) for pool, membership in self._pools.items()},
             "budget": None if self._budget == UNLIMITED else self._budget,
         }
 
     # --- bookkeeping
 
-    def _has_room(self) -> bool:
-        return self._budget != 0 and len(self._permits) < self._spec.max_concurrent
+    def _has_room(self, membership: Membership) -> bool:
+        return len(self._permits) < self._spec.max_concurrent and membership.busy < membership.slots
 
-    def _give_back(self, number: int, *, refund: bool) -> _Permit | None:
-        permit = self._permits.pop(number, None)
-        if permit is not None and refund and self._spec.max_requests != UNLIMITED:
+    def _hand_out(self, permit: _Permit | _ExaminationPermit) -> int:
+        number = self._next_permit
+        self._next_permit += 1
+        self._permits[number] = permit
+        return number
+
+    def _give_back(self, permit: _Permit, *, refund: bool) -> Membership:
+        if refund and self._spec.max_requests != UNLIMITED:
             self._budget += 1
-        return permit
+        membership = self._pools[permit.pool]
+        membership.busy -= 1
+        return membership
 
     def _count(self, outcome: Outcome) -> bool:
         """Counts for `/stats`; says whether the outcome is a verdict on the member."""
         if outcome.failure is None:
             self._ok += 1
+            self._smooth(outcome.latency_ms)
             return True
         match disposition(outcome.failure):
             case Disposition.TRANSIENT | Disposition.HARD_DOWN:
@@ -185,7 +230,14 @@ class Member(LoopActor):
             case Disposition.CONTEXT_LENGTH:
                 return False
 
-    def _judge(self, membership: _Membership, permit: _Permit, outcome: Outcome, *, verdict: bool) -> None:
+    def _smooth(self, latency_ms: float | None) -> None:
+        if latency_ms is not None:
+            before = self._ttft_ms
+            self._ttft_ms = latency_ms if before is None else before + SMOOTHING * (latency_ms - before)
+
+    # --- judging
+
+    def _judge(self, membership: Membership, permit: _Permit, outcome: Outcome, *, verdict: bool) -> None:
         """Counts a verdict in the cell, asks the pool's policy what it means, and does what it says."""
         cell, now = membership.cell, self.clock.now()
         if verdict:
@@ -200,17 +252,23 @@ class Member(LoopActor):
             outcomes=outcomes,
             failures=failures,
             probe=permit.ticket.probe,
+            busy=membership.busy,
+            slots=membership.slots,
+            max_concurrent=self._spec.max_concurrent,
         )
-        match membership.policy.on_outcome(view, outcome, now):
+        directive = membership.policy.on_outcome(view, outcome, now)
+        match directive:
             case Trip(cooldown_secs):
                 cell.trip(now, cooldown_secs)
+                return
             case Bench(secs):
                 cell.bench(now, secs)
-                cell.give_back(permit.ticket)
             case Resume():
-                if permit.ticket.probe and outcome.failure is None:
-                    cell.close()
-                cell.give_back(permit.ticket)
+                pass
+            case Throttle(slots):
+                membership.slots = max(1, min(slots, self._spec.max_concurrent))
+            case Drain():
+                membership.drained = True
             case Restart():
                 raise PolicyFailed("restart", outcome)
             case Stop():
@@ -220,31 +278,50 @@ class Member(LoopActor):
             case nothing:
                 # A user's policy is not always type-checked.
                 assert_never(nothing)
+        if permit.ticket.probe and outcome.failure is None and not isinstance(directive, Bench):
+            cell.close()
+        cell.give_back(permit.ticket)
+
+    def _examined(self, examination: _ExaminationPermit, outcome: Outcome) -> None:
+        """Success closes every cell. A failure counts where a request's would, and where the cooldown is over."""
+        now = self.clock.now()
+        failure = outcome.failure
+        well = failure is None
+        verdict = failure is None or disposition(failure) in (Disposition.TRANSIENT, Disposition.HARD_DOWN)
+        for pool, membership in list(self._pools.items()):
+            cell = membership.cell
+            probe = pool in examination.held
+            if probe:
+                cell.let_go()
+            if not verdict:
+                continue
+            if well and cell.state is not CellState.CLOSED:
+                cell.close()
+            elif cell.state is CellState.CLOSED or (probe and cell.is_due(now)):
+                ticket = cell.admit_anyway() if cell.state is CellState.CLOSED else cell.admit(now)
+                assert ticket is not None, "a cell that is due admits its probe"
+                self._judge(membership, _Permit(pool, ticket), outcome, verdict=True)
 
     # --- what the pools are told
 
     def _tell_pools(self) -> None:
         """Tells each pool what has changed for it since it was last told; nothing when nothing has."""
-        free_slot = len(self._permits) < self._spec.max_concurrent
-        budget_left = self._budget != 0
+        free = self._spec.max_concurrent - len(self._permits)
         for membership in self._pools.values():
-            cell = membership.cell
-            availability = Availability(
-                usable_from=cell.usable_from(),
-                benched_until=cell.benched_until,
-                free_slot=free_slot,
-                budget_left=budget_left,
-            )
+            availability = membership.availability(free, budget_left=self._budget != 0, ttft_ms=self._ttft_ms)
             if availability != membership.told:
                 membership.told = availability
                 membership.ref.tell(MemberChanged(member=self._spec.model, availability=availability))
 
-    def _refusal(self, cell: BreakerCell, now: float) -> Refusal | None:
+    def _refusal(self, membership: Membership, now: float) -> Refusal | None:
+        cell = membership.cell
+        if membership.drained:
+            return Refusal.DRAINING
         if self._budget == 0:
             return Refusal.BUDGET_EXHAUSTED
         if now < cell.usable_from():
-            return Refusal.BREAKER_OPEN if cell.state is CellState.OPEN else Refusal.PROBE_IN_FLIGHT
-        return None if len(self._permits) < self._spec.max_concurrent else Refusal.AT_CAPACITY
+            return Refusal.BREAKER_OPEN if cell.open_until > now else Refusal.PROBE_IN_FLIGHT
+        return None if self._has_room(membership) else Refusal.AT_CAPACITY
 
     def _soonest_cooldown(self, now: float) -> float:
         waits = [
@@ -257,18 +334,3 @@ class Member(LoopActor):
 
 class PolicyFailed(Exception):
     """A policy answered an upstream failure by asking that the member crash: its parent's policy decides on."""
-
-
-def _cell_snapshot(cell: BreakerCell, now: float) -> dict[str, Any]:
-    outcomes, failures = cell.window(now)
-    return {
-        "state": cell.state.value,
-        "streak": cell.streak,
-        "trips": cell.trips,
-        "epoch": cell.epoch,
-        "cooldown_remaining_s": round(max(0.0, cell.open_until - now), 3) if cell.state is CellState.OPEN else 0.0,
-        "benched_remaining_s": round(max(0.0, cell.benched_until - now), 3),
-        "outcomes": outcomes,
-        "failures": failures,
-        "consecutive_failures": cell.consecutive_failures,
-    }

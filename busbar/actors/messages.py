@@ -13,10 +13,12 @@ All messages are values. Times are the system clock's `now()`, in seconds.
 from __future__ import annotations
 
 import enum
+import math
 
 from msgspec import Struct
 
 from busbar.actors.runtime import LoopRef
+from busbar.actors.selection import Demand
 from busbar.actors.supervision import Outcome, SupervisionPolicy
 from busbar.protocols.usage import Usage
 
@@ -51,6 +53,25 @@ class Route(Struct, frozen=True, kw_only=True):
     session: str | None = None
     context_above: int | None = None
     """The request did not fit into a context of so many tokens: only larger or unknown ones make sense."""
+    demand: Demand = Demand()
+    fresh: bool = True
+    """No member was tried for it yet: the pool may do what it does when it is exhausted."""
+    request_id: str = ""
+    """Needed only for `Withdraw`."""
+    wait_until: float = math.inf
+    """When the request's deadline is. The pool brings it forward when the request joins its queue."""
+    place: int | None = None
+    """In the pool's queue, once it has had one. The pool keeps this."""
+
+
+class Withdraw(Struct, frozen=True):
+    """The request has gone away: if it waits in the queue, it is answered `Exhausted` at once."""
+
+    request_id: str
+
+
+class LookAgain(Struct, frozen=True):
+    """From a pool to itself, at a time when somebody in its queue may be served or has waited long enough."""
 
 
 class Refused(Struct, frozen=True, kw_only=True):
@@ -75,6 +96,18 @@ class Availability(Struct, frozen=True, kw_only=True):
     benched_until: float = 0.0
     free_slot: bool = True
     budget_left: bool = True
+    drained: bool = False
+    load: Load | None = None
+    """For pools that asked for it when they joined."""
+
+
+class Load(Struct, frozen=True):
+    """How busy a member is, as the pool sees it, and how fast: of its `slots` there, so many are not to be had."""
+
+    busy: int
+    slots: int
+    ttft_ms: float | None = None
+    """Smoothed time to the first byte of its answers; None until there was one."""
 
 
 # To a Member -----------------------------------------------------------------------------------------------------
@@ -88,6 +121,26 @@ class Join(Struct, frozen=True, kw_only=True):
     ref: LoopRef
     policy: SupervisionPolicy
     window_secs: float
+    wants_load: bool = False
+    """Whether to be told about each change of the load, too."""
+
+
+class Timeouts(Struct, frozen=True, kw_only=True):
+    """How long a member may take, in milliseconds; None: as long as the request's deadline leaves."""
+
+    attempt_ms: int | None = None
+    """To connect and send the answer's headers."""
+    first_token_ms: int | None = None
+    """From there to the first content of a stream."""
+    stall_ms: int | None = None
+    """Between two chunks of a stream that has begun."""
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """On which terms a pool uses a member."""
+
+    context_max: int | None = None
+    timeouts: Timeouts = Timeouts()
 
 
 class Acquire(Struct, frozen=True, kw_only=True):
@@ -97,7 +150,11 @@ class Acquire(Struct, frozen=True, kw_only=True):
     ref: LoopRef
     """The pool's own, for a refusal: a member that has just been restarted knows no pools yet."""
     route: Route
-    context_max: int | None = None
+    terms: Terms = Terms()
+    passed_over: dict[str, Refusal] = {}
+    """Why others of the pool are not asked."""
+    last_resort: bool = False
+    """Whatever the breaker says: nobody is better."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -115,6 +172,27 @@ class Release(Struct, frozen=True, kw_only=True):
 
     permit: int
     refund: bool = False
+
+
+class Examine(Struct, frozen=True):
+    """An active probe is due: may one be sent? Answered with an `Examination`, or None: no slot is free, a probe is
+    in flight already, or nothing is open (`only_open`). Whoever got one owes a `Report` or a `Release`."""
+
+    only_open: bool = False
+
+
+class Examination(Struct, frozen=True):
+    """Go ahead. No request of a caller probes the member meanwhile."""
+
+    ref: LoopRef
+    permit: int
+
+
+class Reinstate(Struct, frozen=True):
+    """From an operator: the member is well. Cells are closed, throttles and drains lifted; in one pool, or in all
+    (None). Answered with whether there is such a pool."""
+
+    pool: str | None = None
 
 
 # To the Gateway, and on to the pools ------------------------------------------------------------------------------
@@ -137,7 +215,9 @@ class Assignment(Struct, frozen=True, kw_only=True):
     pool: str
     permit: int
     probe: bool = False
-    context_max: int | None = None
+    last_resort: bool = False
+    terms: Terms = Terms()
+    passed_over: dict[str, Refusal] = {}
 
 
 class Exhausted(Struct, frozen=True, kw_only=True):

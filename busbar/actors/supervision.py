@@ -13,7 +13,8 @@ this interface like any other. A user's own is named in the configuration as `pa
 from __future__ import annotations
 
 import abc
-from typing import TypeAlias
+import random
+from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -36,6 +37,18 @@ class Trip(msgspec.Struct, frozen=True, tag=True):
     cooldown_secs: float
 
 
+class Throttle(msgspec.Struct, frozen=True, tag=True):
+    """Let the pool use at most `slots` of the member's slots at once, from now on. Kept within 1 and its
+    `max_concurrent`; requests in flight are left alone."""
+
+    slots: int
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """No new traffic from the pool to the member, until an operator reinstates it. Requests in flight end as they
+    would."""
+
+
 class Restart(msgspec.Struct, frozen=True, tag=True):
     """Make the actor anew from its class and arguments. Its ref stays valid and its mailbox is kept."""
 
@@ -48,9 +61,9 @@ class Escalate(msgspec.Struct, frozen=True, tag=True):
     """End the actor, and let its parent fail with the same error. At the root, the system stops."""
 
 
-Directive: TypeAlias = Resume | Bench | Trip | Restart | Stop | Escalate
-"""What a policy may say. `on_outcome` answers with Resume, Bench or Trip; `on_crash` with Resume, Restart, Stop or
-Escalate."""
+Directive: TypeAlias = Resume | Bench | Trip | Throttle | Drain | Restart | Stop | Escalate
+"""What a policy may say. `on_outcome` may answer with any: Restart and Escalate make the member crash, and its
+parent's policy decides. `on_crash` answers with Resume, Restart, Stop or Escalate."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -62,6 +75,27 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the provider asked for, already read from whichever form it came in."""
     latency_ms: float | None = None
     """Until the first byte of the answer."""
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool's `breaker` section: when a cell trips and for how long. Times in seconds."""
+
+    base_cooldown_secs: float = 15.0
+    max_cooldown_secs: float = 120.0
+    mode: Literal["error_rate", "consecutive"] = "error_rate"
+    window_secs: float = 30.0
+    threshold: float = 0.5
+    min_requests: int = 5
+    consecutive_n: int = 3
+
+
+class PoolContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy may know of the pool that it judges for."""
+
+    pool: str
+    breaker: BreakerSettings = BreakerSettings()
+    random: random.Random
+    """The system's source of randomness: with this one, a simulation or a test can be repeated."""
 
 
 class CellView(msgspec.Struct, frozen=True):
@@ -80,6 +114,12 @@ class CellView(msgspec.Struct, frozen=True):
     """Inside the window."""
     probe: bool
     """Whether this outcome is the half-open probe's."""
+    busy: int = 0
+    """The pool's other requests that are at the member now."""
+    slots: int = 1
+    """How many it may have there at once: what the last `Throttle` said, else `max_concurrent`."""
+    max_concurrent: int = 1
+    """The member's own limit, which all pools share."""
 
 
 class ChildView(msgspec.Struct, frozen=True):
@@ -101,6 +141,14 @@ class SupervisionPolicy(abc.ABC):
     restart_window_secs: float = 30.0
     """Restart intensity: a child that was restarted `max_restarts` times within this window is not restarted again;
     its crash escalates. The runtime sees to it whatever `on_crash` says, so that no policy can restart for ever."""
+
+    @classmethod
+    def create(cls, context: PoolContext, **options: Any) -> Self:
+        """One policy for one pool, with the options of the configuration. Policies that need to know the pool, its
+        `breaker` section or the source of randomness override this. What it raises as ValueError or TypeError is
+        reported as a mistake in the configuration."""
+        del context
+        return cls(**options)
 
     @abc.abstractmethod
     def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:

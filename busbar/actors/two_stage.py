@@ -13,11 +13,19 @@ context length   Resume                               Resume
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Any, Self
 
-from msgspec import Struct
-
-from busbar.actors.supervision import Bench, CellView, Directive, Outcome, Resume, SupervisionPolicy, Trip
+from busbar.actors.supervision import (
+    Bench,
+    BreakerSettings,
+    CellView,
+    Directive,
+    Outcome,
+    PoolContext,
+    Resume,
+    SupervisionPolicy,
+    Trip,
+)
 from busbar.protocols.failures import Disposition, disposition
 
 HARD_DOWN_SECS = 1800.0
@@ -30,24 +38,16 @@ RETRY_AFTER_SECS_MAX = 86_400.0
 JITTER = 0.1
 
 
-class BreakerSettings(Struct, frozen=True, kw_only=True):
-    """When a cell trips and for how long. Times in seconds."""
-
-    base_cooldown_secs: float = 15.0
-    max_cooldown_secs: float = 120.0
-    mode: Literal["error_rate", "consecutive"] = "error_rate"
-    window_secs: float = 30.0
-    threshold: float = 0.5
-    min_requests: int = 5
-    consecutive_n: int = 3
-
-
 class TwoStagePolicy(SupervisionPolicy):
     """The default. `rng` is where the cooldown's jitter comes from."""
 
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
         self._settings = settings
         self._rng = rng
+
+    @classmethod
+    def create(cls, context: PoolContext, **options: Any) -> Self:
+        return cls(context.breaker, context.random, **options)
 
     def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
         del now

@@ -156,6 +156,15 @@ class ExhaustedConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = "reject"
 
+    @property
+    def fallback_pool(self) -> str | None:
+        return self.action.removeprefix("fallback_pool:") if self.action.startswith("fallback_pool:") else None
+
+    @property
+    def queue_secs(self) -> float | None:
+        """How long a request waits for a slot."""
+        return int(self.action.removeprefix("queue:")) / 1000 if self.action.startswith("queue:") else None
+
 
 class AffinityConfig(Struct, frozen=True, kw_only=True):
     """Requests of one session prefer one member."""
@@ -199,6 +208,11 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = "none"
     supervision: SupervisionConfig | None = None
+
+    @property
+    def hold_secs(self) -> float:
+        """How long `stream_recovery: hold:MILLISECONDS` holds a stream's first content back; else 0."""
+        return int(self.stream_recovery[5:]) / 1000 if self.stream_recovery.startswith("hold:") else 0.0
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True):

@@ -19,16 +19,6 @@ SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "providers.*.health.interval_secs": (30,),
     "providers.*.health.timeout_secs": (5,),
     "models.*.prefill": (False,),
-    "models.*.attempt_timeout_ms": (None,),
-    "models.*.first_token_timeout_ms": (None,),
-    "models.*.stall_timeout_ms": (None,),
-    "pools.*.members[].attempt_timeout_ms": (None,),
-    "pools.*.members[].first_token_timeout_ms": (None,),
-    "pools.*.members[].stall_timeout_ms": (None,),
-    "pools.*.retry.same_member": (0,),
-    "pools.*.retry.retry_after_max_secs": (0,),
-    "pools.*.on_exhausted.action": ("reject",),
-    "pools.*.strategy": ("weighted",),
     "pools.*.stream_recovery": ("none",),
     "pools.*.supervision": (None,),
     "observability.otlp_endpoint": (None,),
@@ -37,7 +27,6 @@ SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "governance.db_path": ("busbar-governance.db",),
     "governance.price_per_request_cents": (1,),
     "governance.price_per_1k_tokens_cents": (0,),
-    "governance.prices": ({},),
 }
 
 RENAMED_KEYS: Mapping[str, str] = {}

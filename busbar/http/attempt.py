@@ -6,17 +6,17 @@ tried. Which of the two is decided by the first byte that reaches the caller.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from busbar.actors.messages import Keep, Recall
+from busbar.actors.messages import Keep, Recall, Timeouts
 from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
 from busbar.http.auth import Caller
 from busbar.http.headers import forwarded, media_type, relayed
 from busbar.http.lanes import Lane
+from busbar.http.patience import Patience
 from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
 from busbar.http.stream_relay import InBandError, StreamRelay
 from busbar.protocols.body import Body
@@ -30,9 +30,6 @@ from busbar.protocols.receipt import Receipt
 from busbar.protocols.signing import MalformedCredential
 from busbar.protocols.translate import Unreadable, own_request
 from busbar.protocols.usage import Usage
-
-LINGER_SECS = 1.0
-"""How long a provider may keep its connection open after the terminal event, so that it can be used again."""
 
 ERROR_BODY_BYTES_MAX = 1 << 20
 """Of a provider's error, no more than this is read."""
@@ -54,6 +51,8 @@ class Call(Struct, kw_only=True):
     caller: Caller
     own_headers: Mapping[str, str]
     """On every answer."""
+    hold_secs: float = 0.0
+    """How long the first content of a stream is held back."""
 
 
 class Verbatim(Struct, frozen=True):
@@ -93,7 +92,7 @@ class Attempt:
         self._continuity = continuity
         self._clock = clock
         self._limits = limits
-        self._deadline: asyncio.Timeout | None = None
+        self._patience: Patience | None = None
         self._same = lane.protocol is call.ingress
         self._crossing: Crossing | None = None
         self._finished = False
@@ -107,15 +106,22 @@ class Attempt:
         """What had no place on the other side: the request's fields, then the answer's."""
         return self._own_receipt.dropped_paths if self._crossing is None else self._crossing.dropped_fields
 
-    async def run(self, timeout_secs: float) -> Failed | None:
-        """None: the caller has its answer. The timeout ends with the first byte to the caller.
+    @property
+    def out_of_time(self) -> bool:
+        """Whether, if it took too long, it was the request's deadline that passed, not a limit of the member's."""
+        return self._patience is not None and self._patience.out_of_time
+
+    async def run(self, available_secs: float, timeouts: Timeouts = Timeouts()) -> Failed | None:  # noqa: B008
+        """None: the caller has its answer. The request's deadline, which is `available_secs` away, ends with the
+        first byte to the caller.
 
         Raises `InvalidRequest` (the caller's document cannot be read; nothing was sent), `MalformedCredential`,
         `CallerGone`.
         """
         body = await self._request_body()
         try:
-            async with asyncio.timeout(timeout_secs) as self._deadline:
+            self._patience = patience = Patience(timeouts, available_secs, stream=self._call.stream)
+            async with patience.limit:
                 return await self._exchange_with_provider(body)
         except UpstreamBroken as broken:
             return _failed(broken.kind)
@@ -169,6 +175,7 @@ class Attempt:
                 raise  # it is the caller's own
             return _failed(FailureClass.AUTH)
         answer = await self._upstream.send(request)
+        self._waiting_for.answering()
         try:
             if not 200 <= answer.status < 300:
                 return await self._error(answer)
@@ -241,14 +248,22 @@ class Attempt:
             self._first_byte()
             await call.exchange.start(200, self._answer_headers({"cache-control": "no-cache", **headers}))
 
-        relay = StreamRelay(pipe, call.exchange, begin, self._linger)
+        relay = StreamRelay(
+            pipe,
+            call.exchange,
+            begin=begin,
+            content=self._waiting_for.holding,
+            finished=self._linger,
+            hold_secs=call.hold_secs,
+        )
         try:
             failure = await self._pump(answer, relay)
         finally:
+            await relay.stop()
             self.usage = pipe.usage
         if failure is None:
             return None
-        if not relay.started:
+        if not relay.begun:
             return Failed(failure=failure, refund=True)
         self.broken = failure
         await relay.break_off(report_of(failure))
@@ -256,11 +271,18 @@ class Attempt:
 
     async def _pump(self, answer: UpstreamAnswer, relay: StreamRelay) -> Failure | None:
         """Runs the stream to its end. None: it is whole."""
+        watch = self._waiting_for.watch()
         try:
-            await answer.stream(relay.sink)
+            if watch is None:
+                await answer.stream(relay.sink)
+            else:
+                async with watch:
+                    await answer.stream(watch.around(relay.sink))
             if await relay.close():
                 return None
             reason, kind = "The stream ended before the answer did.", FailureClass.NETWORK
+        except TimeoutError:
+            reason, kind = "The stream came to a halt.", FailureClass.TIMEOUT
         except InBandError as error:
             return self._judge(error.signal)
         except UpstreamBroken as broken:
@@ -283,16 +305,19 @@ class Attempt:
 
     def _linger(self) -> None:
         self._finished = True
-        if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + LINGER_SECS)
+        self._waiting_for.lingering()
 
     # --- what every answer has
 
     def _first_byte(self) -> None:
         """From here on there is no failover, and no deadline."""
         self.first_byte_at = self._clock.now()
-        if self._deadline is not None:
-            self._deadline.reschedule(None)
+        self._waiting_for.streaming()
+
+    @property
+    def _waiting_for(self) -> Patience:
+        assert self._patience is not None, "the attempt runs"
+        return self._patience
 
     def _foreign_headers(self, content_type: str) -> dict[str, str]:
         return {"content-type": content_type, self._call.ingress.request_id_header: self._call.request_id}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-
+from busbar.actors.journey import Destination
 from busbar.actors.messages import Directory
 from busbar.actors.runtime import LoopRef
-from busbar.config import Config
+from busbar.config import Config, PoolConfig
 from busbar.config.schema import FailoverConfig
 
 
@@ -18,16 +17,6 @@ class UnknownName(Exception):
 
 class NotOwned(Exception):
     """The provider that the path names does not serve the model that it names."""
-
-
-class Destination(Struct, frozen=True, kw_only=True):
-    """A pool (a configured one, or a model's implicit one), and how far a request to it goes."""
-
-    name: str
-    ref: LoopRef
-    deadline_secs: float
-    cap: int
-    session_header: str | None = None
 
 
 class Destinations:
@@ -41,16 +30,12 @@ class Destinations:
             name: Destination(name=name, ref=ref, deadline_secs=direct.deadline_secs, cap=direct.cap)
             for name, ref in directory.direct.items()
         }
-        self._pools = {
-            name: Destination(
-                name=name,
-                ref=ref,
-                deadline_secs=config.pools[name].failover.deadline_secs,
-                cap=config.pools[name].failover.cap,
-                session_header=affinity.header_name if (affinity := config.pools[name].affinity) else None,
-            )
-            for name, ref in directory.pools.items()
-        }
+        self._pools = {name: _pool(config.pools[name], ref) for name, ref in directory.pools.items()}
+
+    @property
+    def pools(self) -> Mapping[str, Destination]:
+        """The configured ones, by name."""
+        return self._pools
 
     @property
     def names(self) -> Sequence[str]:
@@ -71,3 +56,19 @@ class Destinations:
         if self._owners[model] != provider:
             raise NotOwned(model)
         return self._models[model]
+
+
+def _pool(pool: PoolConfig, ref: LoopRef) -> Destination:
+    return Destination(
+        name=pool.name,
+        ref=ref,
+        deadline_secs=pool.failover.deadline_secs,
+        cap=pool.failover.cap,
+        same_member=pool.retry.same_member,
+        retry_after_max_secs=pool.retry.retry_after_max_secs,
+        fallback=pool.on_exhausted.fallback_pool,
+        session_header=pool.affinity.header_name if pool.affinity is not None else None,
+        estimates=pool.strategy == "cheapest",
+        hold_secs=pool.hold_secs,
+        continues=pool.stream_recovery == "continue",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from busbar.actors.journey import Journey
 from busbar.actors.messages import AttemptDone, RequestDone
 from busbar.actors.runtime import Clock
 from busbar.http.attempt import Attempt
@@ -21,6 +22,7 @@ class Record:
         self.pool = "unresolved"
         self.outcome = "ok"
         self.status = 200
+        self.journey: Journey | None = None
         self._ingress = ingress
         self._clock = clock
         self._started_at = clock.now()

@@ -10,23 +10,38 @@ import itertools
 import secrets
 from collections.abc import Mapping
 
-from busbar.actors.messages import (
-    Assignment,
-    Exhausted,
-    Release,
-    Report,
-    Route,
+from busbar.actors.journey import (
+    Ask,
+    Destination,
+    Failing,
+    GiveUp,
+    Journey,
+    Step,
+    Try,
+    Verdict,
+    Wait,
 )
+from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Withdraw
 from busbar.actors.runtime import Clock, LoopFuture, LoopRef
+from busbar.actors.selection import Demand
 from busbar.actors.supervision import Outcome
 from busbar.config.schema import LimitsConfig
 from busbar.http.attempt import Attempt, Call, Failed
 from busbar.http.auth import Doorkeeper, Refused
-from busbar.http.destinations import Destination, Destinations, NotOwned, UnknownName
+from busbar.http.destinations import Destinations, NotOwned, UnknownName
+from busbar.http.estimate import estimate
 from busbar.http.lanes import Lane
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange, Upstream
 from busbar.http.record import Record
-from busbar.http.reports import NOTHING_HERE, client_report, exhausted, final, outcome_of, report_of_callers_account
+from busbar.http.reports import (
+    NOTHING_HERE,
+    TOOK_TOO_LONG,
+    client_report,
+    exhausted,
+    final,
+    outcome_of,
+    report_of_callers_account,
+)
 from busbar.http.routes import Target
 from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorKind, ErrorReport, report_of
@@ -109,8 +124,9 @@ class Relay:
                 operation=target.operation,
                 caller=caller,
                 own_headers={"x-busbar-request-id": request.id},
+                hold_secs=destination.hold_secs,
             )
-            report = await self._try_members(call, destination, request)
+            report = await self._travel(call, destination, request)
         except (Refused, MalformedCredential) as refused:
             report = ErrorReport(kind=ErrorKind.UNAUTHENTICATED, message=str(refused), should_retry=False)
         except (BodyTooLarge, BodyTooSlow, InvalidRequest, UnknownName, NotOwned) as fault:
@@ -123,40 +139,49 @@ class Relay:
             return self._destinations.find_direct(target.provider, target.name or "")
         return self._destinations.find(body.model if target.name is None else target.name)
 
-    async def _try_members(self, call: Call, destination: Destination, request: Record) -> ErrorReport | None:
-        """Tries members until one answers. None: the caller has an answer; else what it is to be told."""
-        deadline = self._clock.now() + destination.deadline_secs
-        session = call.exchange.headers.get(destination.session_header) if destination.session_header else None
-        only = None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset())
-        tried: frozenset[str] = frozenset()
-        context_above: int | None = None
+    async def _travel(self, call: Call, destination: Destination, request: Record) -> ErrorReport | None:
+        """Goes where the journey says until a member answers. None: the caller has an answer; else what it is to be
+        told."""
+        header = destination.session_header
+        route = Route(
+            only=None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset()),
+            session=call.exchange.headers.get(header) if header else None,
+            demand=estimate(call.ingress, call.body) if destination.estimates else Demand(),
+            request_id=call.request_id,
+        )
+        journey = Journey(destination, self._destinations.pools, route, self._clock.now())
+        request.journey = journey
         last: Failed | None = None
-        for _ in range(destination.cap + 1):
-            route = Route(tried=tried, only=only, session=session, context_above=context_above)
-            reply = await self._route(destination.ref, route)
-            if isinstance(reply, Exhausted):
-                if last is None:
-                    return exhausted(reply) if reply.reasons or only is None else NOTHING_HERE
-                break
-            last = await self._try(call, reply, deadline, request)
-            if last is None:
-                return None
-            match last.failure.disposition:
-                case Disposition.CLIENT_FAULT:
-                    break
-                case Disposition.HARD_DOWN if self._doorkeeper.passthrough:
+        step: Step = journey.begin()
+        while True:
+            match step:
+                case Ask(there, asked):
+                    reply = await self._route(there.ref, asked)
+                    now = self._clock.now()
+                    if isinstance(reply, Assignment):
+                        step = journey.assigned(reply, now)
+                    else:
+                        step = journey.exhausted(reply, now)
+                case Try(assignment, available_secs):
+                    last = await self._try(call, assignment, available_secs, request)
+                    if last is None:
+                        return None
+                    failure = last.failure
+                    if failure.disposition is Disposition.HARD_DOWN and self._doorkeeper.passthrough:
+                        return await self._relay_failure(call, last, request)  # the account is the caller's own
+                    failing = Failing(failure.kind, failure.signal.retry_after_secs)
+                    step = journey.failed(failing, self._clock.now())
+                case Wait(secs):
+                    await asyncio.sleep(secs)
+                    step = journey.waited()
+                case GiveUp(Verdict.FAILED):
+                    assert last is not None, "at least one attempt was made"
                     return await self._relay_failure(call, last, request)
-                case Disposition.CONTEXT_LENGTH:
-                    context_above = reply.context_max
-                case Disposition.TRANSIENT | Disposition.HARD_DOWN:
-                    pass
-            if self._clock.now() >= deadline:
-                return ErrorReport(
-                    kind=ErrorKind.TIMEOUT, message="The request took too long to answer.", should_retry=False
-                )
-            tried |= {reply.member}
-        assert last is not None, "at least one attempt was made"
-        return await self._relay_failure(call, last, request)
+                case GiveUp(Verdict.DEADLINE):
+                    return TOOK_TOO_LONG
+                case GiveUp(Verdict.EXHAUSTED, nobody):
+                    assert nobody is not None, "somebody said so"
+                    return exhausted(nobody) if nobody.reasons or route.only is None else NOTHING_HERE
 
     async def _route(self, pool: LoopRef, route: Route) -> Assignment | Exhausted:
         """Asks the pool. A caller that goes away in between must not take the answer's slot with it."""
@@ -164,13 +189,14 @@ class Relay:
         try:
             reply: Assignment | Exhausted = await asked
         except asyncio.CancelledError:
+            pool.tell(Withdraw(route.request_id))
             task = asyncio.create_task(_give_back(asked))
             self._giving_back.add(task)
             task.add_done_callback(self._giving_back.discard)
             raise
         return reply
 
-    async def _try(self, call: Call, assignment: Assignment, deadline: float, request: Record) -> Failed | None:
+    async def _try(self, call: Call, assignment: Assignment, available_secs: float, request: Record) -> Failed | None:
         """One attempt, and the one report that its permit owes the member."""
         permit = _Permit(assignment)
         lane = self._lanes[assignment.member]
@@ -183,14 +209,13 @@ class Relay:
             limits=self._limits,
         )
         started_at = self._clock.now()
-        available_secs = max(0.0, deadline - started_at)
         word = "cancelled"
         try:
-            failed = await attempt.run(available_secs)
+            failed = await attempt.run(available_secs, assignment.terms.timeouts)
             failure = failed.failure if failed is not None else attempt.broken
             latency_ms = ((attempt.first_byte_at or self._clock.now()) - started_at) * 1000
             word = "ok" if failure is None else failure.kind.value
-            if self._is_verdict(failure, available_secs):
+            if self._is_verdict(failure, available_secs, attempt):
                 permit.report(failure, latency_ms, refund=failed is not None and failed.refund)
             return failed
         except (InvalidRequest, MalformedCredential):
@@ -200,13 +225,14 @@ class Relay:
             permit.release()
             request.note(attempt, lane, word, (self._clock.now() - started_at) * 1000)
 
-    def _is_verdict(self, failure: Failure | None, available_secs: float) -> bool:
+    def _is_verdict(self, failure: Failure | None, available_secs: float, attempt: Attempt) -> bool:
         """Whether the member is told. Not when the account is the caller's own, nor when it had no fair time."""
         if failure is None:
             return True
         if self._doorkeeper.passthrough and failure.disposition is Disposition.HARD_DOWN:
             return False
-        return failure.kind is not FailureClass.TIMEOUT or available_secs >= FAIR_TRIAL_SECS
+        hurried = attempt.out_of_time and available_secs < FAIR_TRIAL_SECS
+        return failure.kind is not FailureClass.TIMEOUT or not hurried
 
     async def _relay_failure(self, call: Call, last: Failed, request: Record) -> ErrorReport | None:
         """The last failure, to the caller: word for word in the same dialect, else in its own.

@@ -15,6 +15,10 @@ NAME_CHARS_MAX = 128
 
 NOTHING_HERE = ErrorReport(kind=ErrorKind.NOT_FOUND, message="There is nothing at this path.")
 
+TOOK_TOO_LONG = ErrorReport(
+    kind=ErrorKind.TIMEOUT, message="The request took too long to answer.", should_retry=False
+)
+
 
 def report_of_callers_account(failure: Failure) -> ErrorReport:
     """A provider refused the caller's own account (passthrough): the answer concerns it."""

@@ -1,19 +1,23 @@
 """One stream on its way from a provider to a caller.
 
-holding   nothing of it has reached the caller; what there is, is held back: preamble only. An error here may
-          still fail over.
+waiting   there is no content yet: preamble only, which is held back. An error here may still fail over.
+holding   there is content, and it is held back too (`hold_secs`): an error here may still fail over.
 started   the first content is out; from now on a break can only be told, never hidden.
 finished  the terminal event is out.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from busbar.http.ports import Exchange
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.failures import FailureSignal
 from busbar.protocols.protocol import StreamPipe
+
+HELD_BYTES_MAX = 1 << 20
+"""A stream that gives more than this while it is held back is let go early."""
 
 
 class InBandError(Exception):
@@ -25,23 +29,46 @@ class InBandError(Exception):
 
 
 class StreamRelay:
-    """`sink` takes the provider's chunks. `begin` starts the caller's answer, `finished` is called at the terminal
-    event, after which the provider is only waited for shortly."""
+    """`sink` takes the provider's chunks. `content` is called at the first content, `begin` starts the caller's
+    answer, `finished` is called at the terminal event, after which the provider is only waited for shortly."""
 
-    __slots__ = ("_begin", "_exchange", "_finished", "_held", "_pipe", "finished", "started")
+    __slots__ = (
+        "_begin",
+        "_content",
+        "_exchange",
+        "_finished",
+        "_held",
+        "_held_bytes",
+        "_hold_secs",
+        "_letting_go",
+        "_pipe",
+        "begun",
+        "finished",
+        "started",
+    )
 
     def __init__(
         self,
         pipe: StreamPipe,
         exchange: Exchange,
+        *,
         begin: Callable[[], Awaitable[None]],
+        content: Callable[[], None],
         finished: Callable[[], None],
+        hold_secs: float = 0.0,
     ) -> None:
         self._pipe = pipe
         self._exchange = exchange
         self._begin = begin
+        self._content = content
         self._finished = finished
+        self._hold_secs = hold_secs
         self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._letting_go: asyncio.Task[None] | None = None
+        """Ends the hold at its time."""
+        self.begun = False
+        """The caller's answer begins: there is no way back."""
         self.started = False
         self.finished = False
 
@@ -63,6 +90,16 @@ class StreamRelay:
                 await waiting
         return self.finished
 
+    async def stop(self) -> None:
+        """No more is coming: what is still held back stays so. From now on `begun` does not change."""
+        task = self._letting_go
+        if task is not None:
+            if not self.begun:
+                task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # a caller that is gone is noticed elsewhere
+
     async def break_off(self, report: ErrorReport) -> None:
         """Tells the caller, in its dialect, that the started answer stays incomplete; closes the connection."""
         waiting = self._exchange.write(self._pipe.break_off(report))
@@ -75,21 +112,50 @@ class StreamRelay:
         pipe = self._pipe
         if not self.started:
             self._held.append(out)
-            if pipe.error is not None:
+            self._held_bytes += len(out)
+            if pipe.error is not None and not self.begun:
                 raise InBandError(pipe.error)
             if not (pipe.content or pipe.ended):
                 return None
+            if not pipe.ended and not self.begun and self._holds():
+                return None
+            out = b""
         return self._write_change(out)
 
-    async def _write_change(self, out: bytes) -> None:
-        if not self.started:
-            await self._begin()
-            self.started = True
+    def _holds(self) -> bool:
+        """Whether the content goes on being held back; begins to at the first."""
+        if self._letting_go is None:
+            self._content()
+            if self._hold_secs > 0:
+                self._letting_go = asyncio.create_task(self._let_go_later())
+        return self._letting_go is not None and self._held_bytes < HELD_BYTES_MAX
+
+    async def _let_go_later(self) -> None:
+        await asyncio.sleep(self._hold_secs)
+        if not self.begun:
+            await self._start()
+
+    async def _start(self) -> None:
+        """The caller's answer begins, with all that was held back until now and comes meanwhile."""
+        self.begun = True
+        await self._begin()
+        while self._held:
             out = b"".join(self._held)
             self._held.clear()
-        waiting = self._exchange.write(out) if out else None
-        if waiting is not None:
-            await waiting
+            waiting = self._exchange.write(out) if out else None
+            if waiting is not None:
+                await waiting
+        self.started = True
+
+    async def _write_change(self, out: bytes) -> None:
+        if not self.begun:
+            await self._start()
+        elif not self.started and self._letting_go is not None:
+            await self._letting_go
+        elif out:
+            waiting = self._exchange.write(out)
+            if waiting is not None:
+                await waiting
         if self._pipe.error is not None:
             raise InBandError(self._pipe.error)
         if self._pipe.ended:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from busbar.actors.member import Member, MemberSpec
-from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Snapshot
+from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Snapshot, Terms
 from busbar.actors.pool import Pool, PoolMember, PoolSpec
 from busbar.actors.runtime import LoopRef
-from busbar.actors.supervision import CellView, Directive, Outcome, SupervisionPolicy
-from busbar.actors.two_stage import BreakerSettings, TwoStagePolicy
+from busbar.actors.supervision import BreakerSettings, CellView, Directive, Outcome, SupervisionPolicy
+from busbar.actors.two_stage import TwoStagePolicy
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit
 
@@ -54,7 +54,12 @@ class World:
             self.members[model] = kit.spawn(Member, spec, name=f"member:{model}")
 
     def pool(
-        self, name: str, *lines: str | PoolMember, policy: SupervisionPolicy | None = None, window_secs: float = 30.0
+        self,
+        name: str,
+        *lines: str | PoolMember,
+        policy: SupervisionPolicy | None = None,
+        window_secs: float = 30.0,
+        **fields: Any,
     ) -> LoopRef:
         """A pool over members named `a`, or `a*5` for a weight of 5."""
         spec = PoolSpec(
@@ -62,12 +67,15 @@ class World:
             members=tuple(line if isinstance(line, PoolMember) else self.line(line) for line in lines),
             policy=policy or two_stage(),
             window_secs=window_secs,
+            **fields,
         )
         self.pools[name] = self.kit.spawn(Pool, spec, name=f"pool:{name}")
         self.kit.run()
         return self.pools[name]
 
-    def line(self, text: str, **fields: Any) -> PoolMember:
+    def line(self, text: str, *, context_max: int | None = None, **fields: Any) -> PoolMember:
+        if context_max is not None:
+            fields["terms"] = Terms(context_max=context_max)
         model, _, weight = text.partition("*")
         return PoolMember(model=model, ref=self.members[model], weight=int(weight or 1), **fields)
 

@@ -22,12 +22,21 @@ from busbar.actors.messages import (
     Resolve,
     Route,
     Snapshot,
+    Terms,
 )
 from busbar.actors.metrics import Metrics
 from busbar.actors.pool import Pool
 from busbar.actors.runtime import LoopRef
-from busbar.actors.supervision import CellView, ChildView, Directive, Escalate, Outcome, Resume, SupervisionPolicy
-from busbar.actors.two_stage import BreakerSettings
+from busbar.actors.supervision import (
+    BreakerSettings,
+    CellView,
+    ChildView,
+    Directive,
+    Escalate,
+    Outcome,
+    Resume,
+    SupervisionPolicy,
+)
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit
 
@@ -131,11 +140,15 @@ def test_pool_named_like_a_model_shares_no_cell_with_it(kit: Kit) -> None:
 
 
 def test_excluded_and_drained_members_are_reachable_by_direct_route_only(kit: Kit) -> None:
-    lines = (PoolLine(model="a", excluded=True), PoolLine(model="b", weight=0), PoolLine(model="c", context_max=9))
+    lines = (
+        PoolLine(model="a", excluded=True),
+        PoolLine(model="b", weight=0),
+        PoolLine(model="c", terms=Terms(context_max=9)),
+    )
     plan = GatewayPlan(members=(member("a"), member("b"), member("c")), pools=(PoolPlan(name="p", members=lines),))
     tree = Tree(kit, plan)
     taken = tree.take(tree.directory.pools["p"])
-    assert (taken.member, taken.context_max) == ("c", 9)
+    assert (taken.member, taken.terms.context_max) == ("c", 9)
     assert kit.ask(tree.directory.pools["p"], Route(tried=frozenset("c"))).reasons == {"b": Refusal.DRAINING}
     assert [tree.take(tree.directory.direct[model]).member for model in "ab"] == ["a", "b"]
 

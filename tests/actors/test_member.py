@@ -47,7 +47,6 @@ def test_assignment_says_where_to_go_and_what_is_owed(world: World) -> None:
         pool="q",
         permit=first.permit + 1,
         probe=False,
-        context_max=None,
     )
 
 
@@ -178,6 +177,7 @@ def test_snapshot_has_the_documented_shape(world: World) -> None:
         "ok": 0,
         "err": 0,
         "client_fault": 0,
+        "ttft_ms": None,
         "usable": True,
         "availability": "available",
         "cooldown_remaining_s": 0.0,

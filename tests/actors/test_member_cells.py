@@ -45,6 +45,8 @@ def test_trip_in_one_pool_does_not_bench_the_member_in_another(world: World) -> 
         "outcomes": 0,
         "failures": 0,
         "consecutive_failures": 0,
+        "slots": 3,
+        "drained": False,
     }
     assert world.take("q").probe is False
 
@@ -61,6 +63,8 @@ def test_trip_cool_probe_ok_closed(world: World) -> None:
         "outcomes": 0,
         "failures": 0,
         "consecutive_failures": 0,
+        "slots": 3,
+        "drained": False,
     }
     assert not world.take("p").probe
 

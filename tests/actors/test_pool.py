@@ -21,8 +21,7 @@ from busbar.actors.messages import (
     Snapshot,
 )
 from busbar.actors.runtime import Forward
-from busbar.actors.supervision import Outcome
-from busbar.actors.two_stage import BreakerSettings
+from busbar.actors.supervision import BreakerSettings, Outcome
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit, seeds
 
@@ -68,10 +67,12 @@ def test_snapshot_shows_weights_credits_and_picks_and_takes_nothing(world: World
     shown = [world.kit.ask(pool, Snapshot()) for _ in range(1000)]
     assert shown[0] == {
         "members": ["a", "b", "c"],
+        "strategy": "weighted",
         "weights": {"a": 5, "b": 1, "c": 0},
         "currents": {"a": -2, "b": 2},
         "picks": {"a": 2, "b": 0, "c": 0},
         "availability": {"a": "available", "b": "available", "c": "draining"},
+        "waiting": 0,
     }
     assert shown == shown[:1] * 1000
 
@@ -112,7 +113,7 @@ def test_context_above_wants_a_larger_or_unknown_member(world: World) -> None:
     )
     assert {world.take("p", context_above=8_000).member for _ in range(4)} == {"b", "c"}
     assert {world.take("p", context_above=200_000).member for _ in range(4)} == {"c"}
-    assert world.take("p", context_above=7_999, tried=frozenset("bc")).context_max == 8_000
+    assert world.take("p", context_above=7_999, tried=frozenset("bc")).terms.context_max == 8_000
     assert world.refused("p", context_above=8_000, tried=frozenset("bc")).reasons == {}
 
 

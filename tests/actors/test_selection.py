@@ -18,7 +18,7 @@ SESSIONS = [f"session-{number}" for number in range(20_000)]
 
 
 def named(weights: Sequence[int]) -> list[Candidate]:
-    return list(zip("abcdefgh", weights, strict=False))
+    return [Candidate(name, weight) for name, weight in zip("abcdefgh", weights, strict=False)]
 
 
 def picks(usable: Sequence[Candidate], count: int, currents: Currents | None = None) -> tuple[list[str], Currents]:
@@ -45,7 +45,7 @@ def test_one_two_three_over_600_picks_is_exact() -> None:
 
 
 def test_ties_go_by_the_configured_order() -> None:
-    assert picks([("z", 1), ("a", 1), ("m", 1)], 6)[0] == ["z", "a", "m", "z", "a", "m"]
+    assert picks([Candidate(name) for name in "zam"], 6)[0] == ["z", "a", "m", "z", "a", "m"]
 
 
 def test_member_that_drops_out_keeps_its_credit() -> None:
@@ -68,7 +68,7 @@ def test_each_cycle_picks_each_member_exactly_weight_times(weights: list[int], c
     state: Currents = {}
     for _ in range(cycles):
         chosen, state = picks(named(weights), sum(weights), state)
-        assert Counter(chosen) == dict(named(weights))
+        assert Counter(chosen) == {candidate.member: candidate.weight for candidate in named(weights)}
         assert set(state.values()) == {0}
 
 
@@ -113,8 +113,8 @@ def test_a_session_prefers_the_same_member_after_a_restart() -> None:
     here = "".join(rendezvous(session, usable) for session in SESSIONS[:40])
     assert here == KNOWN_PICKS
     code = (
-        "from busbar.actors.selection import rendezvous\n"
-        "usable = [('a', 1), ('b', 1), ('c', 1), ('d', 1)]\n"
+        "from busbar.actors.selection import Candidate, rendezvous\n"
+        "usable = [Candidate(name) for name in 'abcd']\n"
         "print(''.join(rendezvous(f'session-{n}', usable) for n in range(40)))"
     )
     elsewhere = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -125,7 +125,7 @@ KNOWN_PICKS = "caacddbaadcabbcacbcabacccabadbccbccaabba"
 
 
 def test_losing_a_member_moves_only_its_own_sessions() -> None:
-    four, three = named([1, 2, 3, 4]), [("a", 1), ("b", 2), ("d", 4)]
+    four, three = named([1, 2, 3, 4]), [Candidate("a", 1), Candidate("b", 2), Candidate("d", 4)]
     before = {session: rendezvous(session, four) for session in SESSIONS[:4000]}
     after = {session: rendezvous(session, three) for session in SESSIONS[:4000]}
     moved = {session for session in before if before[session] != after[session]}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from routing_actors import two_stage
 
-from busbar.actors.supervision import Bench, CellView, Directive, Outcome, Resume, Trip
-from busbar.actors.two_stage import BreakerSettings, cooldown_secs
+from busbar.actors.supervision import Bench, BreakerSettings, CellView, Directive, Outcome, Resume, Trip
+from busbar.actors.two_stage import cooldown_secs
 from busbar.protocols.failures import FailureClass
 
 TRANSIENT = [

@@ -13,7 +13,8 @@ import pytest
 
 from busbar.actors.gateway import PoolLine, PoolPlan
 from busbar.actors.member import MemberSpec
-from busbar.actors.two_stage import BreakerSettings
+from busbar.actors.messages import Terms
+from busbar.actors.supervision import BreakerSettings
 from busbar.config import loads
 from busbar.gateway import plan_of
 
@@ -166,8 +167,8 @@ pools:
         PoolPlan(
             name="pool",
             members=(
-                PoolLine(model="m", weight=4, context_max=100, excluded=False),
-                PoolLine(model="n", weight=0, context_max=None, excluded=True),
+                PoolLine(model="m", weight=4, excluded=False, terms=Terms(context_max=100)),
+                PoolLine(model="n", weight=0, excluded=True),
             ),
             breaker=BreakerSettings(
                 base_cooldown_secs=2,

@@ -9,7 +9,6 @@ import pytest
 from busbar.actors.continuity import Continuity
 from busbar.actors.runtime import ActorSystem, LoopClock
 from busbar.config.schema import LimitsConfig
-from busbar.http import attempt as attempts
 from busbar.http.attempt import Attempt, Call, Failed
 from busbar.http.auth import Caller
 from busbar.http.lanes import Lane
@@ -179,7 +178,7 @@ async def test_nothing_at_all_comes_back_to_be_tried_elsewhere() -> None:
 async def test_after_the_terminal_event_the_provider_is_waited_for_only_shortly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(attempts, "LINGER_SECS", 0.01)
+    monkeypatch.setattr("busbar.http.patience.LINGER_SECS", 0.01)
     failed, log = await run(CannedUpstream(ROLE + HELLO + FINISH + DONE, None))
     assert failed is None
     assert log == [("start", 200), ROLE + HELLO + FINISH + DONE, "ended"]

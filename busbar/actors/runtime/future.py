@@ -47,7 +47,8 @@ class LoopFuture(pykka.Future[Any]):
 
     @property
     def abandoned(self) -> bool:
-        """Whether the coroutine that awaited this reply was cancelled, so that nobody will read it."""
+        """Whether the coroutine that awaited this reply was cancelled, so that nobody will read it, unless another
+        one awaits it."""
         return self._abandoned
 
     def get(self, *, timeout: float | None = None) -> Any:
@@ -97,6 +98,7 @@ class LoopFuture(pykka.Future[Any]):
             if self._waiters is None:
                 self._waiters = []
             self._waiters.append(waiter)
+            self._abandoned = False
             try:
                 yield from waiter
             except BaseException:

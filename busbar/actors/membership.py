@@ -1,0 +1,76 @@
+"""What a member keeps for one pool that lists it: the cell, and what the pool's policy has said."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from msgspec import Struct
+
+from busbar.actors.breaker import BreakerCell, CellState
+from busbar.actors.messages import Availability, Join, Load
+from busbar.actors.runtime import LoopRef
+from busbar.actors.supervision import SupervisionPolicy
+
+
+class Membership(Struct, kw_only=True):
+    """`busy` of the pool's requests are at the member; it may have `slots` there at once."""
+
+    ref: LoopRef
+    policy: SupervisionPolicy
+    cell: BreakerCell
+    slots: int
+    wants_load: bool
+    busy: int = 0
+    drained: bool = False
+    told: Availability | None = None
+
+    @classmethod
+    def of(cls, join: Join, known: Self | None, slots: int) -> Self:
+        """What was `known` under the pool's name is kept: it is the pool that has been restarted."""
+        return cls(
+            ref=join.ref,
+            policy=join.policy,
+            cell=known.cell if known is not None else BreakerCell(join.window_secs),
+            slots=known.slots if known is not None else slots,
+            wants_load=join.wants_load,
+            busy=known.busy if known is not None else 0,
+            drained=known is not None and known.drained,
+        )
+
+    def reinstate(self, slots: int) -> None:
+        """An operator says that the member is well."""
+        self.drained = False
+        self.slots = slots
+        self.cell.close()
+
+    def availability(self, free: int, *, budget_left: bool, ttft_ms: float | None) -> Availability:
+        """What the pool is to know. `free`: of the member's slots, which it shares with other pools."""
+        free = min(free, self.slots - self.busy)
+        load = Load(busy=self.slots - free, slots=self.slots, ttft_ms=ttft_ms) if self.wants_load else None
+        return Availability(
+            usable_from=self.cell.usable_from(),
+            benched_until=self.cell.benched_until,
+            free_slot=free > 0,
+            budget_left=budget_left,
+            drained=self.drained,
+            load=load,
+        )
+
+    def shown(self, now: float) -> dict[str, Any]:
+        """For `/stats`."""
+        cell = self.cell
+        outcomes, failures = cell.window(now)
+        remaining = round(max(0.0, cell.open_until - now), 3)
+        return {
+            "state": cell.state.value,
+            "streak": cell.streak,
+            "trips": cell.trips,
+            "epoch": cell.epoch,
+            "cooldown_remaining_s": remaining if cell.state is CellState.OPEN else 0.0,
+            "benched_remaining_s": round(max(0.0, cell.benched_until - now), 3),
+            "outcomes": outcomes,
+            "failures": failures,
+            "consecutive_failures": cell.consecutive_failures,
+            "slots": self.slots,
+            "drained": self.drained,
+        }
