@@ -73,7 +73,8 @@ class Failed(Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, and `broken`, the failure of a stream that
+    """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, `finished` (the terminal event of a stream is
+    out), and `broken`, the failure of a stream that
     broke after it had started (the caller was told)."""
 
     def __init__(
@@ -95,7 +96,7 @@ class Attempt:
         self._patience: Patience | None = None
         self._same = lane.protocol is call.ingress
         self._crossing: Crossing | None = None
-        self._finished = False
+        self.finished = False
         self._own_receipt = Receipt()
         self.usage: Usage | None = None
         self.first_byte_at: float | None = None
@@ -110,6 +111,10 @@ class Attempt:
     def out_of_time(self) -> bool:
         """Whether, if it took too long, it was the request's deadline that passed, not a limit of the member's."""
         return self._patience is not None and self._patience.out_of_time
+
+    def latency_ms(self, started_at: float) -> float:
+        """Until the first byte, or until now if there was none."""
+        return ((self.first_byte_at or self._clock.now()) - started_at) * 1000
 
     async def run(self, available_secs: float, timeouts: Timeouts = Timeouts()) -> Failed | None:  # noqa: B008
         """None: the caller has its answer. The request's deadline, which is `available_secs` away, ends with the
@@ -127,7 +132,7 @@ class Attempt:
             return _failed(broken.kind)
         except TimeoutError:
             # After the terminal event only the connection was waited for: the caller has a whole answer.
-            return None if self._finished else _failed(FailureClass.TIMEOUT)
+            return None if self.finished else _failed(FailureClass.TIMEOUT)
 
     # --- there
 
@@ -304,7 +309,7 @@ class Attempt:
         return Failed(failure=self._judge(found.error), refund=True)
 
     def _linger(self) -> None:
-        self._finished = True
+        self.finished = True
         self._waiting_for.lingering()
 
     # --- what every answer has

@@ -30,6 +30,11 @@ class Record:
         self._last: Attempt | None = None
         self._translated_to: str | None = None
 
+    @property
+    def answered(self) -> bool:
+        """Whether the caller has a whole stream, whatever became of its connection then."""
+        return self._last is not None and self._last.finished
+
     def told(self, outcome: str, status: int) -> None:
         """The caller got an error."""
         self.outcome = outcome

@@ -97,7 +97,8 @@ class Relay:
         try:
             await self._answer(exchange, target, request)
         except (asyncio.CancelledError, CallerGone):
-            request.outcome = "cancelled"
+            if not request.answered:
+                request.outcome = "cancelled"
             raise
         finally:
             self._metrics.tell(request.done())
@@ -213,13 +214,17 @@ class Relay:
         try:
             failed = await attempt.run(available_secs, assignment.terms.timeouts)
             failure = failed.failure if failed is not None else attempt.broken
-            latency_ms = ((attempt.first_byte_at or self._clock.now()) - started_at) * 1000
             word = "ok" if failure is None else failure.kind.value
             if self._is_verdict(failure, available_secs, attempt):
-                permit.report(failure, latency_ms, refund=failed is not None and failed.refund)
+                permit.report(failure, attempt.latency_ms(started_at), refund=failed is not None and failed.refund)
             return failed
         except (InvalidRequest, MalformedCredential):
             permit.release(refund=True)  # nothing was sent
+            raise
+        except (asyncio.CancelledError, CallerGone):
+            if attempt.finished:  # and only then did the caller go: it has a whole answer
+                word = "ok"
+                permit.report(None, attempt.latency_ms(started_at), refund=False)
             raise
         finally:
             permit.release()
