@@ -1,10 +1,10 @@
-# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.
+# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check matrix bench lock clean
+.PHONY: demo test check matrix bench soak lock clean
 
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Busbar needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
@@ -30,6 +30,9 @@ matrix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+soak: $(READY)
+	$(BIN)/python -m soak
 
 lock: ## write the versions of this environment down
 	$(BIN)/python -m pip freeze --exclude-editable --exclude busbar-gateway > requirements-dev.lock

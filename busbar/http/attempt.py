@@ -14,6 +14,7 @@ from busbar.actors.messages import Keep, Recall, Timeouts
 from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
 from busbar.http.auth import Caller
+from busbar.http.bodies import read_whole
 from busbar.http.headers import forwarded, media_type, relayed
 from busbar.http.lanes import Lane
 from busbar.http.patience import Patience
@@ -73,9 +74,8 @@ class Failed(Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, `finished` (the terminal event of a stream is
-    out), and `broken`, the failure of a stream that
-    broke after it had started (the caller was told)."""
+    """Makes one. Afterwards: `usage`, `first_byte_at`, `dropped_fields`, `finished` (a stream's terminal event is
+    out), and `broken`, the failure of a stream that broke after it had started (the caller was told)."""
 
     def __init__(
         self,
@@ -193,8 +193,8 @@ class Attempt:
     async def _error(self, answer: UpstreamAnswer) -> Failed:
         lane = self._lane
         try:
-            body = await answer.read(ERROR_BODY_BYTES_MAX)
-        except (UpstreamBroken, AnswerTooLarge):
+            body = await read_whole(answer, ERROR_BODY_BYTES_MAX, self._waiting_for.watch())
+        except (UpstreamBroken, AnswerTooLarge, TimeoutError):
             body = b""
         signal = lane.protocol.read_error(answer.status, answer.headers, body, self._clock.time())
         # A page of HTML is nothing that the caller's SDK could read: then it gets a native error instead.
@@ -210,9 +210,11 @@ class Attempt:
     async def _whole(self, answer: UpstreamAnswer) -> Failed | None:
         call, lane = self._call, self._lane
         try:
-            body = await answer.read(self._limits.answer_max_bytes)
+            body = await read_whole(answer, self._limits.answer_max_bytes, self._waiting_for.watch())
         except UpstreamBroken as broken:
             return _failed(broken.kind, refund=True)
+        except TimeoutError:
+            return _failed(FailureClass.TIMEOUT, refund=True)
         except AnswerTooLarge:
             return _failed(FailureClass.SERVER_ERROR, "The answer is too large.")
         found = lane.protocol.inspect_response(body)
@@ -300,8 +302,8 @@ class Attempt:
     async def _not_a_stream(self, answer: UpstreamAnswer) -> Failed:
         """A 2xx that is no stream although one was asked for: an error, told in an unusual way."""
         try:
-            body = await answer.read(ERROR_BODY_BYTES_MAX)
-        except (UpstreamBroken, AnswerTooLarge):
+            body = await read_whole(answer, ERROR_BODY_BYTES_MAX, self._waiting_for.watch())
+        except (UpstreamBroken, AnswerTooLarge, TimeoutError):
             body = b""
         found = self._lane.protocol.inspect_response(body)
         if found.error is None:

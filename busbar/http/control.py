@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -89,6 +90,7 @@ class Control:
             "pools": {name: await ref.ask(Snapshot()) for name, ref in directory.pools.items()},
             "members": await self._members(),
             "actors": [msgspec.to_builtins(actor) for actor in self._system.snapshot()],
+            "process": {"tasks": len(asyncio.all_tasks())},
             "metrics": await directory.metrics.ask(Snapshot()),
             "continuity": await directory.continuity.ask(Snapshot()),
         }

@@ -102,10 +102,6 @@ class UpstreamAnswer(typing.Protocol):
         """Lower-case names."""
         ...
 
-    async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises `UpstreamBroken`, `AnswerTooLarge`."""
-        ...
-
     async def stream(self, sink: Sink) -> None:
         """Feeds `sink` until the body has ended as its framing says. Raises `UpstreamBroken`, and what `sink`
         raises."""

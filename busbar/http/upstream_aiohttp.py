@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import aiohttp
 from yarl import URL
 
-from busbar.http.ports import AnswerTooLarge, Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
+from busbar.http.ports import Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
 from busbar.http.proxies import EnvironmentProxies
 from busbar.protocols.failures import FailureClass
 
@@ -84,20 +84,6 @@ class AiohttpAnswer:
     @property
     def headers(self) -> Mapping[str, str]:
         return self._headers
-
-    async def read(self, limit_bytes: int) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-
-        def collect(data: bytes) -> None:
-            nonlocal size
-            size += len(data)
-            if size > limit_bytes:
-                raise AnswerTooLarge
-            pieces.append(data)
-
-        await self.stream(collect)
-        return b"".join(pieces)
 
     async def stream(self, sink: Sink) -> None:
         content = self._response.content

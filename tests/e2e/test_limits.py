@@ -124,6 +124,14 @@ async def test_a_stream_that_stalls_is_broken_off_natively(ingress: str, egress:
         await world.providers.until(lambda: world.providers.cancelled == 1)
 
 
+async def test_a_whole_answer_that_stalls_in_the_middle_fails_over() -> None:
+    models = {"first": "openai:fault-stall", "second": "anthropic:demo"}
+    async with World(models, pool(), model_keys={"first": "stall_timeout_ms: 120"}) as world:
+        assert (await post(world)).status == 200
+        assert asked(world) == ["fault-stall", "demo"]
+        assert (await world.member("first"))["err"] == 1
+
+
 async def test_pauses_shorter_than_the_limit_are_no_stall() -> None:
     async with World({"m": "openai:fault-paced-30"}, model_keys={"m": "stall_timeout_ms: 500"}) as world:
         answer = await post(world, model="m", stream=True)

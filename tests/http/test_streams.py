@@ -61,9 +61,6 @@ class CannedUpstream:
                 if waiting is not None:
                     await waiting
 
-    async def read(self, limit_bytes: int) -> bytes:
-        return b"".join(chunk for chunk in self._chunks if isinstance(chunk, bytes))
-
     def close(self) -> None:
         self.closed += 1
 

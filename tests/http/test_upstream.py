@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from busbar.http.bodies import read_whole
 from busbar.http.ports import AnswerTooLarge, UpstreamBroken, UpstreamRequest
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.failures import FailureClass
@@ -49,7 +50,7 @@ async def upstream() -> AsyncIterator[AiohttpUpstream]:
 async def whole(way: AiohttpUpstream, url: str, limit: int = 1000) -> bytes:
     answer = await way.send(UpstreamRequest(url, {}, b"x"))
     try:
-        return await answer.read(limit)
+        return await read_whole(answer, limit)
     finally:
         answer.close()
 
