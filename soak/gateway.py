@@ -42,9 +42,11 @@ class Gateway:
             env={**os.environ, "SOAK_KEY": "soak", "SOAK_AWS_KEY": "AKIDSOAK:soak::us-east-1"},
         )
         assert self._process.stderr is not None, "it is a pipe"
+        heard: list[bytes] = []
         async with asyncio.timeout(START_SECS_MAX):
-            while (found := re.search(rb"http://\S+", await self._process.stderr.readline())) is None:
-                assert self._process.returncode is None, "the gateway did not start"
+            while (found := re.search(rb"http://\S+", b"".join(heard[-1:]))) is None:
+                heard.append(await self._process.stderr.readline())
+                assert heard[-1], f"the gateway did not start: {b''.join(heard).decode(errors='replace')}"
         self.url = found[0].decode().rstrip("/.,")
         self._log = asyncio.create_task(self._drain(self._process.stderr))
         self._session = aiohttp.ClientSession(self.url)
