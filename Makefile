@@ -1,10 +1,10 @@
-# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.
+# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.  make nightly: 10,000 random scenarios.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check matrix bench soak lock clean
+.PHONY: demo test check matrix bench soak nightly lock clean
 
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Busbar needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/busbar demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -33,6 +33,9 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m soak
+
+nightly: $(READY)
+	BUSBAR_SEEDS=10000 $(BIN)/python -m pytest tests/simulation/test_random_scenarios.py
 
 lock: ## write the versions of this environment down
 	$(BIN)/python -m pip freeze --exclude-editable --exclude busbar-gateway > requirements-dev.lock

@@ -18,6 +18,9 @@ from bench.measure import Died, Plan, measure
 from bench.profile import NoProfiler, profile
 from bench.report import report
 from bench.scenarios import SCENARIOS
+from bench.translation import ALL_PAIRS, PAIRS, REPEATS, Pair, measure_translation
+from bench.translation_profile import profile_report, profile_translation
+from bench.translation_report import translation_report
 
 NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
 Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
@@ -29,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("CPU time and memory are read from Linux's /proc: this runs on Linux only", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everybody is stopped
+    if options.translation is not None or options.profile_translation is not None:
+        return _translation(options)
     plan = _plan(options)
     nginx = nginx_program() if "nginx" in plan.contenders else None
     if "nginx" in plan.contenders and nginx is None:
@@ -48,9 +53,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = describe(nginx)
     print(report(rows, plan, machine, cores))
     if options.json is not None:
-        document = {"machine": machine, "cores": cores, "plan": plan, "rows": rows}
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
+        _write(options.json, {"machine": machine, "cores": cores, "plan": plan, "rows": rows})
     return 1 if any(row.failures for row in rows) else 0
+
+
+def _translation(options: argparse.Namespace) -> int:
+    """Needs no other process, and takes its time in this one."""
+    try:
+        if options.profile_translation is not None:
+            print(profile_report(profile_translation(options.profile_translation)))
+            return 0
+        repeats = options.rounds or (2 if options.quick else REPEATS)
+        seed = _seed(options)
+        costs = measure_translation(options.translation, seed, repeats)
+    except KeyboardInterrupt:
+        return 130
+    machine = describe(None)
+    print(translation_report(costs, options.translation, repeats, machine))
+    if options.json is not None:
+        _write(options.json, {"machine": machine, "seed": seed, "costs": costs})
+    return 0
+
+
+def _write(file: Path, document: object) -> None:
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round (20 s), to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw rows there")
     parser.add_argument("--profile", choices=names, metavar="SCENARIO", help="where busbar's time goes (by py-spy)")
+    _add_pairs(
+        parser,
+        "--translation",
+        "what translating costs by itself, without sockets: caller-provider,… or all (default: "
+        f"{','.join(map('-'.join, PAIRS))}); with --rounds, --seed, --quick, --json",
+    )
+    _add_pairs(parser, "--profile-translation", "where its time goes, by stage and by function")
     return parser
+
+
+def _add_pairs(parser: argparse.ArgumentParser, name: str, explained: str) -> None:
+    parser.add_argument(name, nargs="?", type=_pairs, const=PAIRS, metavar="PAIRS", help=explained)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -83,8 +120,13 @@ def _plan(options: argparse.Namespace) -> Plan:
         rounds=options.rounds or (1 if options.quick else 5),
         seconds=options.seconds or (0.4 if options.quick else 1.5),
         warm_secs=0.1 if options.quick else 0.5,
-        seed=random.randrange(1 << 32) if options.seed is None else options.seed,
+        seed=_seed(options),
     )
+
+
+def _seed(options: argparse.Namespace) -> int:
+    seed: int | None = options.seed
+    return random.randrange(1 << 32) if seed is None else seed
 
 
 def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -95,6 +137,13 @@ def _choice(known: Sequence[str]) -> Callable[[str], list[str]]:
         return wanted
 
     return names
+
+
+def _pairs(text: str) -> tuple[Pair, ...]:
+    if text == "all":
+        return ALL_PAIRS
+    known = {"-".join(pair): pair for pair in ALL_PAIRS}
+    return tuple(known[name] for name in dict.fromkeys(_choice(list(known))(text)))
 
 
 def _positive(text: str) -> float:

@@ -211,8 +211,13 @@ class Busbar(Gateway):
             "listen": f"127.0.0.1:{self.port}",
             "auth": {"mode": "token", "client_tokens": ["${BENCH_TOKEN}"]},
             "providers": {
-                f"bench-{dialect}": {"protocol": dialect, "base_url": address, "api_key_env": "BENCH_KEY"}
-                for dialect in PATHS
+                f"bench-{dialect}": {
+                    "protocol": dialect,
+                    "base_url": address,
+                    "api_key_env": "BENCH_KEY",
+                    **({"auth": "bearer"} if dialect == "bedrock" else {}),  # a Bedrock API key: no signature
+                }
+                for dialect in dict.fromkeys(scenario.egress for scenario in scenarios)
             },
             "models": models,
             "pools": pools,

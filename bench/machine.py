@@ -30,6 +30,13 @@ class Machine(Struct, frozen=True, kw_only=True):
     python: str
     versions: dict[str, str]
 
+    @property
+    def line(self) -> str:
+        """All of it, for people."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        hardware = f"{self.cpu}, {self.cores} cores, {self.memory_gb:g} GB, {self.kernel}"
+        return f"{hardware}; {self.python}; {versions}"
+
 
 def choose_cores() -> Cores:
     allowed = sorted(os.sched_getaffinity(0))

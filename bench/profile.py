@@ -55,8 +55,11 @@ def _sample(bench: Bench, plan: Plan, program: str, pid: int, file: Path) -> lis
     return file.read_text().splitlines()
 
 
-def summary(stacks: Iterable[str]) -> str:
-    """`stacks`: one line each, frames from the outside in, joined by `;`, and how often it was seen."""
+def summary(stacks: Iterable[str], shown: int = SHOWN) -> str:
+    """The first `shown` functions, by what they take themselves and with what they call.
+
+    `stacks`: one line each, frames from the outside in, joined by `;`, and how often it was seen.
+    """
     own: Counter[str] = Counter()
     inclusive: Counter[str] = Counter()
     for line in stacks:
@@ -70,6 +73,6 @@ def summary(stacks: Iterable[str]) -> str:
     total = max(1, own.total())
 
     def lines(counts: Counter[str]) -> list[str]:
-        return [f"  {100 * seen / total:5.1f} %  {frame}" for frame, seen in counts.most_common(SHOWN)]
+        return [f"  {100 * seen / total:5.1f} %  {frame}" for frame, seen in counts.most_common(shown)]
 
     return "\n".join([f"{total} samples", "", "itself:", *lines(own), "", "with what it calls:", *lines(inclusive)])

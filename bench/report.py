@@ -84,9 +84,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
     yield f"# Busbar beside nginx: {plan.rounds} × {plan.seconds:g} s, seed {plan.seed}"
     yield ""
-    yield f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:g} GB, {machine.kernel}; {machine.python}; " + (
-        ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    )
+    yield machine.line
     yield ""
     if cores.contender is None:
         yield "**Only one core: contenders, upstream and load generator share it. Compare CPU time only.**"

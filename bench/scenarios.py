@@ -16,6 +16,7 @@ Dialect: TypeAlias = Literal["openai", "anthropic", "responses", "gemini", "bedr
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 
 PATHS: dict[Dialect, str] = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
+"""Where callers ask."""
 
 WORD = "harbour"
 """Stands once in each event that has content, and once in a JSON answer; it is what answers are checked by."""
@@ -86,24 +87,22 @@ class Scenario(Struct, frozen=True, kw_only=True):
         return json.dumps(request, separators=(",", ":")).encode()
 
 
+def _burst(name: str, title: str, ingress: Dialect, egress: Dialect) -> Scenario:
+    title = f"{title}, stream of 50 events at once"
+    return Scenario(name=name, title=title, ingress=ingress, egress=egress, events=50)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="json-openai", title="OpenAI → OpenAI, JSON", ingress="openai", egress="openai"),
     Scenario(name="json-anthropic", title="Anthropic → Anthropic, JSON", ingress="anthropic", egress="anthropic"),
-    Scenario(name="json-translated", title="OpenAI → Anthropic, JSON", ingress="openai", egress="anthropic"),
-    Scenario(
-        name="burst-openai",
-        title="OpenAI → OpenAI, stream of 50 events at once",
-        ingress="openai",
-        egress="openai",
-        events=50,
-    ),
-    Scenario(
-        name="burst-translated",
-        title="OpenAI → Anthropic, stream of 50 events at once",
-        ingress="openai",
-        egress="anthropic",
-        events=50,
-    ),
+    Scenario(name="json-openai-anthropic", title="OpenAI → Anthropic, JSON", ingress="openai", egress="anthropic"),
+    Scenario(name="json-openai-gemini", title="OpenAI → Gemini, JSON", ingress="openai", egress="gemini"),
+    Scenario(name="json-anthropic-bedrock", title="Anthropic → Bedrock, JSON", ingress="anthropic", egress="bedrock"),
+    _burst("burst-openai", "OpenAI → OpenAI", "openai", "openai"),
+    _burst("burst-anthropic", "Anthropic → Anthropic", "anthropic", "anthropic"),
+    _burst("burst-openai-anthropic", "OpenAI → Anthropic", "openai", "anthropic"),
+    _burst("burst-openai-gemini", "OpenAI → Gemini", "openai", "gemini"),
+    _burst("burst-anthropic-bedrock", "Anthropic → Bedrock", "anthropic", "bedrock"),
     Scenario(
         name="paced",
         title="OpenAI → OpenAI, 64 streams at a time, an event every 10 ms",
@@ -135,8 +134,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
 )
 
-BASELINES = {"json-translated": "json-openai", "burst-translated": "burst-openai"}
-"""What a translated scenario is compared with, as a plain proxy cannot serve it: the same load, not translated."""
+BASELINES = {
+    each.name: f"{each.name.partition('-')[0]}-{each.ingress}" for each in SCENARIOS if each.ingress != each.egress
+}
+"""What a translated scenario is compared with, as a plain proxy cannot serve it: the same load from the same callers,
+not translated."""
 
 
 def baseline(scenario: str) -> str:

@@ -22,11 +22,13 @@ from bench.answers import answer, dump
 from bench.conversations import HOP, TURNS, request, said
 from bench.scenarios import DIALECTS, Dialect
 from bench.streams import events
-from busbar.protocols.continuity import TurnCollector
-from busbar.protocols.protocol import StreamPipe
+from busbar.protocols.body import Body
+from busbar.protocols.continuity import TurnCollector, keys_of, restore
+from busbar.protocols.crossing import Crossing
+from busbar.protocols.protocol import Protocol, StreamPipe
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
-from busbar.protocols.translate import StreamTranslator, translate_request, translate_response
+from busbar.protocols.translate import StreamTranslator, translate_response
 
 Pair: TypeAlias = tuple[Dialect, Dialect]
 """(the caller's dialect, the provider's)"""
@@ -77,7 +79,7 @@ def measure_translation(
     """Every repeat does everything once, in an order drawn from `seed`, so that a slow moment hits nobody alone."""
     works = [work for pair in pairs for work in translated(*pair)]
     works += [work for dialect in DIALECTS for work in (*tapped(dialect), *floors(dialect))]
-    loops = [_loops(work, repeat_secs) for work in works]
+    loops = [loops_of(work, repeat_secs) for work in works]
     taken: list[list[float]] = [[] for _ in works]
     order = list(range(len(works)))
     rng = random.Random(seed)
@@ -98,7 +100,7 @@ def measure_translation(
     ]
 
 
-def _loops(work: Work, repeat_secs: float) -> int:
+def loops_of(work: Work, repeat_secs: float) -> int:
     """How often it is run in one repeat. The first runs warm it up."""
     loops = 1
     while (taken := _run_secs(work, loops)) < repeat_secs / 4:
@@ -119,20 +121,12 @@ def translated(caller: Dialect, provider: Dialect) -> Iterator[Work]:
     source, target = PROTOCOLS[caller], PROTOCOLS[provider]
     here = partial(Work, kind="translated", caller=caller, provider=provider)
     for size, column in REQUESTS.items():
-        body = request(caller, size)
-        yield here(column=column, run=lambda body=body: translate_request(source, target, _decode(body), HOP))
-    whole = dump(answer(provider, said()))
-
-    def turn() -> TurnCollector:
-        return TurnCollector("", source.tool_call_ids, source.name)
+        yield here(column=column, run=partial(crossed, source, target, request(caller, size)))
+    yield here(column=ANSWER, run=partial(answered, source, target, dump(answer(provider, said()))))
 
     def translator() -> StreamTranslator:
-        return StreamTranslator(target, source, HOP, Receipt("response."), turn=turn())
+        return StreamTranslator(target, source, HOP, Receipt("response."), turn=_turn(source))
 
-    yield here(
-        column=ANSWER,
-        run=lambda: translate_response(target, source, whole, HOP, Receipt("response."), turn=turn()),
-    )
     yield from _streamed(here, provider, translator)
 
 
@@ -152,16 +146,38 @@ def floors(dialect: Dialect) -> Iterator[Work]:
     yield here(column=EVENT, run=partial(_recoded, documents), units=len(documents))
 
 
-def stream_documents(dialect: Dialect) -> list[bytes]:
-    """The JSON documents in a stream's events."""
-    values = PROTOCOLS[dialect].stream_as_values(b"".join(events(dialect, said())))
-    inner = [value.get("data", value) for value in values]
-    return [dump(value) for value in inner if isinstance(value, dict)]
+# --- what the relay does (`busbar/http/relay.py` and `attempt.py`), without what it waits for
 
 
-def _recoded(documents: Iterable[bytes]) -> None:
-    for document in documents:
-        _encode(_decode(document))
+def crossed(source: Protocol, target: Protocol, raw: bytes) -> Crossing:
+    """A caller's body, up to the bytes that the provider gets. Nothing was kept aside for it."""
+    body = Body(raw)
+    if source.model_in == "body":
+        assert body.model
+    stream = body.stream if source.model_in == "body" else False
+    read = source.read_request(body.document())
+    read.stream = stream or None
+    if keys_of(read):
+        restore(read, {}, target.signer)
+    return Crossing(source, target, read, HOP)
+
+
+def answered(source: Protocol, target: Protocol, raw: bytes) -> bytes:
+    """A provider's whole answer, up to the bytes that the caller gets."""
+    found = target.inspect_response(raw)
+    assert found.readable
+    return translate_response(target, source, raw, HOP, Receipt("response."), turn=_turn(source))[0]
+
+
+def passed(pipe: StreamPipe, pieces: Iterable[bytes]) -> bytes:
+    """What the caller gets of a stream that arrives in `pieces`."""
+    out = [pipe.feed(piece) for piece in pieces]
+    out.append(pipe.close())
+    return b"".join(out)
+
+
+def _turn(source: Protocol) -> TurnCollector:
+    return TurnCollector("", source.tool_call_ids, source.signer)
 
 
 def _streamed(here: Callable[..., Work], provider: Dialect, pipe: Callable[[], StreamPipe]) -> Iterator[Work]:
@@ -172,8 +188,16 @@ def _streamed(here: Callable[..., Work], provider: Dialect, pipe: Callable[[], S
     yield here(column=EVENT_IN_PIECES, run=lambda: passed(pipe(), pieces), units=len(frames))
 
 
-def passed(pipe: StreamPipe, pieces: Iterable[bytes]) -> bytes:
-    """What the caller gets of a stream that arrives in `pieces`."""
-    out = [pipe.feed(piece) for piece in pieces]
-    out.append(pipe.close())
-    return b"".join(out)
+# --- and the floor
+
+
+def stream_documents(dialect: Dialect) -> list[bytes]:
+    """The JSON documents in a stream's events."""
+    values = PROTOCOLS[dialect].stream_as_values(b"".join(events(dialect, said())))
+    inner = [value.get("payload", value.get("data", value)) for value in values]
+    return [dump(value) for value in inner if isinstance(value, dict)]
+
+
+def _recoded(documents: Iterable[bytes]) -> None:
+    for document in documents:
+        _encode(_decode(document))

@@ -14,19 +14,22 @@ from busbar.actors.member import MemberSpec
 from busbar.actors.messages import Directory, Drain, Resolve, Terms, Timeouts
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
 from busbar.actors.selection import Price
-from busbar.actors.supervision import BreakerSettings, EscalatePolicy
+from busbar.actors.supervision import EscalatePolicy
 from busbar.config import Config, PoolConfig
 from busbar.config.schema import MemberConfig, ModelConfig
+from busbar.http.admin import Admin
 from busbar.http.auth import Doorkeeper
 from busbar.http.control import Control
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Dispatch
 from busbar.http.front import Front
 from busbar.http.lanes import build_lanes
+from busbar.http.prober import Probed, Prober
 from busbar.http.relay import Relay
 from busbar.http.routes import Routes
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.registry import PROTOCOLS
+from busbar.supervision import breaker_settings, find_policy
 
 
 class BusbarGateway:
@@ -43,8 +46,10 @@ class BusbarGateway:
             policy=EscalatePolicy(),
         )
         self._root: LoopRef | None = None
+        self._dispatch: Dispatch | None = None
         self._front: Front | None = None
         self._upstream: AiohttpUpstream | None = None
+        self._prober: Prober | None = None
         self.host = config.listen_host
         self.port = config.listen_port
 
@@ -54,7 +59,8 @@ class BusbarGateway:
         return f"http://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Makes the actors, then opens the door. Raises OSError when the address cannot be had."""
+        """Makes the actors, then opens the door. Raises OSError when the address cannot be had, and what `plan_of`
+        raises."""
         config, limits = self._config, self._config.limits
         self._root = self.system.spawn(Gateway, plan_of(config), name="gateway")
         directory: Directory = await self._root.ask(Resolve())
@@ -81,24 +87,46 @@ class BusbarGateway:
             doorkeeper=doorkeeper,
             open_telemetry_routes=config.auth.open_telemetry_routes,
         )
-        dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), control.pages, limits)
+        admin = Admin(config.governance.admin_token, directory, limits.body_timeout_secs)
+        pages = {**control.pages, **admin.pages}
+        self._dispatch = dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), pages, limits)
         self._front = Front(dispatch.handle, limits)
         try:
             self.host, self.port = await self._front.listen(self.host, self.port)
         except OSError:
             await self.stop()
             raise
+        self._prober = self._make_prober(directory, self._upstream)
+        self._prober.start()
 
     async def stop(self) -> None:
-        """Accepts no more, lets running requests finish up to `limits.drain_timeout_secs`, then stops the actors,
-        children before their parents."""
+        """Takes no more requests, lets running ones finish up to `limits.drain_timeout_secs` (meanwhile `/healthz`
+        says 503), then stops the actors, children before their parents."""
         if self._root is not None:
             self._root.tell(Drain())
+        if self._dispatch is not None:
+            self._dispatch.draining = True
+        if self._prober is not None:
+            await self._prober.stop()
         if self._front is not None:
             await self._front.drain(self._config.limits.drain_timeout_secs)
         if self._upstream is not None:
             await self._upstream.close()
         await self.system.stop()
+
+    def _make_prober(self, directory: Directory, upstream: AiohttpUpstream) -> Prober:
+        providers = self._config.providers
+        return Prober(
+            [
+                Probed(lane, directory.members[model], providers[lane.provider].health)
+                for model, lane in self._lanes.items()
+            ],
+            upstream=upstream,
+            continuity=directory.continuity,
+            clock=self.system.clock,
+            random=self.system.random,
+            limits=self._config.limits,
+        )
 
     async def __aenter__(self) -> BusbarGateway:
         await self.start()
@@ -111,7 +139,8 @@ class BusbarGateway:
 
 
 def plan_of(config: Config) -> GatewayPlan:
-    """The tree of actors that a configuration describes."""
+    """The tree of actors that a configuration describes. Raises `busbar.supervision.PolicyRejected`, which no
+    configuration does that was loaded with `check_pools`."""
     return GatewayPlan(
         members=tuple(
             MemberSpec(
@@ -129,7 +158,6 @@ def plan_of(config: Config) -> GatewayPlan:
 
 
 def _pool_plan(pool: PoolConfig, config: Config) -> PoolPlan:
-    trip = pool.breaker.trip
     return PoolPlan(
         name=pool.name,
         members=tuple(
@@ -145,15 +173,8 @@ def _pool_plan(pool: PoolConfig, config: Config) -> PoolPlan:
             )
             for member in pool.members
         ),
-        breaker=BreakerSettings(
-            base_cooldown_secs=pool.breaker.base_cooldown_secs,
-            max_cooldown_secs=pool.breaker.max_cooldown_secs,
-            mode=trip.mode,
-            window_secs=trip.window_secs,
-            threshold=trip.threshold,
-            min_requests=trip.min_requests,
-            consecutive_n=trip.consecutive_n,
-        ),
+        breaker=breaker_settings(pool.breaker),
+        policy=find_policy(pool),
         strategy=pool.strategy,
         least_bad=pool.on_exhausted.action == "least_bad",
         queue_secs=pool.on_exhausted.queue_secs,
@@ -176,4 +197,4 @@ def _timeouts(model: ModelConfig, member: MemberConfig | None = None) -> Timeout
 
 def _price(config: Config, model: str) -> Price | None:
     priced = config.governance.prices.get(model)
-    return None if priced is None else Price(input=priced.get("input", 0.0), output=priced.get("output", 0.0))
+    return None if priced is None else Price(input=priced.input, output=priced.output)

@@ -41,14 +41,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert (done.value.code, capsys.readouterr().out) == (0, f"busbar {__version__}\n" * 2)
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["demo"], ["translate"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["demo"], ["simulate"], ["translate"]])
 def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         parser().parse_args([*command, "--help"])
     text = capsys.readouterr().out
     assert done.value.code == 0
     assert text.startswith("usage: busbar")
-    assert command or all(name in text for name in ("serve", "check", "demo", "translate", "exit codes"))
+    assert command or all(name in text for name in ("serve", "check", "demo", "simulate", "translate", "exit codes"))
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["translate"], ["serve", "--nonsense"]])
@@ -65,12 +65,12 @@ def test_a_good_configuration_is_summed_up(tmp_path: Path, capsys: pytest.Captur
 
 def test_every_mistake_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = GOOD + "pools:\n  p:\n    members: [{target: nobody, wieght: 1}]\n    strategy: fastest\n"
+    text += "governance: {enabled: true}\n"
     assert main(["check", "--config", written(tmp_path, text)]) == 1
     report = capsys.readouterr().err
     assert "config.yaml:7: pools.p.members[0].wieght: unknown key, did you mean `weight`?" in report
     assert "pools.p.members[0].target" in report
-    assert "config.yaml:8: pools.p.strategy" in report
-    assert "not supported yet" in report
+    assert "config.yaml:9: governance.enabled: not supported yet" in report
 
 
 def test_serve_stops_at_the_same_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,8 @@ from busbar.config import loads
 from busbar.demo.configuration import DEMO_KEY, demo_configuration
 from busbar.demo.providers import DemoProviders
 from busbar.gateway import BusbarGateway
+from busbar.simulation.load import loads_scenario
+from busbar.simulation.runner import simulate
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,9 +81,11 @@ async def test_curl_snippets_are_answered(text: str) -> None:
 
 @pytest.mark.parametrize("text", snippets("yaml"))
 def test_yaml_snippets_are_configurations(text: str) -> None:
-    """Whole files are loaded; a piece (one section) only has to be YAML."""
+    """Whole files are loaded, scenarios are run; a piece (one section) only has to be YAML."""
     document = yaml.safe_load(text)
-    if "models" in document and "providers" in document:
+    if "traffic" in document and "duration_secs" in document:
+        assert simulate(loads_scenario(text, env={})).broken is None
+    elif "models" in document and "providers" in document:
         names = set(re.findall(r"\$\{(\w+)\}", text)) | set(re.findall(r"api_key_env: (\w+)", text))
         loads(text, env={**KEYS, **dict.fromkeys(names, "value")})
 

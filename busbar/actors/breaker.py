@@ -77,16 +77,13 @@ class BreakerCell:
         self.consecutive_failures = 0
 
     def usable_from(self) -> float:
-        """The time from which a request would be admitted: 0 at once, infinity while a probe is in flight."""
+        """The time from which a request would be admitted: 0 while the cell is closed, infinity while a probe is in
+        flight. In between, whoever is admitted is the probe."""
         match self.state:
             case CellState.CLOSED:
                 return 0.0
-            case _ if self._held:
-                return float("inf")
-            case CellState.OPEN:
-                return self.open_until
-            case CellState.HALF_OPEN:
-                return float("inf") if self._probe_out else 0.0
+            case CellState.OPEN | CellState.HALF_OPEN:
+                return float("inf") if self._held or self._probe_out else self.open_until
 
     def admit(self, now: float) -> Ticket | None:
         """A ticket for one request, or None. After a cooldown the one that is admitted is the probe."""

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from busbar.actors.continuity import Continuity
+from busbar.actors.journal import Journal
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot, Terms
 from busbar.actors.metrics import Metrics
@@ -56,6 +57,9 @@ class Gateway(LoopActor):
     Besides the configured pools there is an implicit pool of one for each model: the cell that direct routes use.
     """
 
+    mailbox_limit = 100_000
+    """Each member says that it has started while the tree is still being made: so many models may be configured."""
+
     def __init__(self, plan: GatewayPlan) -> None:
         super().__init__()
         self._plan = plan
@@ -68,7 +72,7 @@ class Gateway(LoopActor):
         self._draining = False
 
     def on_start(self) -> None:
-        self._metrics = self.spawn(Metrics, name="metrics")
+        self._metrics = self.spawn(Metrics, self.spawn(Journal, name="journal"), name="metrics")
         self._continuity = self.spawn(Continuity, name="continuity")
         for spec in self._plan.members:
             self._members[spec.model] = self.spawn(Member, spec, name=f"member:{spec.model}")

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from busbar.actors.messages import Assignment, Exhausted, Refusal, Route
 from busbar.actors.runtime import LoopRef
+from busbar.actors.telemetry import Decision, Listing
 from busbar.protocols.failures import Disposition, FailureClass, disposition
 
 _AGAIN_AT_ONCE = frozenset({FailureClass.NETWORK, FailureClass.SERVER_ERROR})
@@ -49,6 +50,7 @@ class Destination(Struct, frozen=True, kw_only=True):
     """How long the first content of a stream is held back, so that another member can still be asked."""
     continues: bool = False
     """Whether another member is asked to go on with a stream that broke."""
+    listing: Listing = Listing()
 
 
 class Verdict(enum.Enum):
@@ -95,18 +97,8 @@ class Failing(Struct, frozen=True):
 
     kind: FailureClass
     retry_after_secs: float | None = None
-
-
-class Decision(Struct, frozen=True, kw_only=True):
-    """One decision on the way: which pool was asked, whom it gave, and why not the others."""
-
-    pool: str
-    member: str | None
-    """None: nobody."""
-    passed_over: Mapping[str, Refusal]
-    probe: bool = False
-    last_resort: bool = False
-    at: float
+    ours: bool = False
+    """The request was not the caller's own, but one to go on with its answer: another member may take it."""
 
 
 class Journey:
@@ -115,33 +107,40 @@ class Journey:
     def __init__(
         self, destination: Destination, fallbacks: Mapping[str, Destination], route: Route, now: float
     ) -> None:
-        """`route` is what stays the same: session, what is asked, who can do it."""
+        """`route` is what stays the same: the request's id, and who can do it. What else a destination wants to know
+        (`session_header`, `estimates`), whoever asks it adds to the route."""
         self._destination = destination
         self._fallbacks = fallbacks
         self._base = route
-        self._started_at = now
+        self.started_at = now
         self._visited = {destination.name}
         self._tried: frozenset[str] = frozenset()
         self._context_above: int | None = None
         self._current: Assignment | None = None
         self._again = 0
-        """How often the current member was tried again."""
+        """How often the current member was tried again at once."""
+        self._waited = False
+        """Whether the current member's `Retry-After` was waited out."""
+        self._nobody: Exhausted | None = None
+        """What the pools that had nobody said, taken together."""
+        self._failure: tuple[str, str] | None = None
+        """(pool, reason) of the last attempt."""
         self.attempts = 0
         self.decisions: list[Decision] = []
         self.failed_over: list[tuple[str, str]] = []
-        """(pool, reason) of each attempt that another one followed."""
+        """(pool, reason) of each attempt that one at another member followed."""
 
     @property
     def deadline(self) -> float:
-        return self._started_at + self._destination.deadline_secs
+        return self.started_at + self._destination.deadline_secs
 
     def begin(self) -> Ask:
         return self._ask()
 
-    def assigned(self, assignment: Assignment, now: float) -> Try | GiveUp:
+    def assigned(self, assignment: Assignment, now: float) -> Try:
         self._note(assignment.member, assignment.passed_over, now, assignment)
-        if self._current is None or assignment.member != self._current.member:
-            self._again = 0
+        if self._current is None and self._failure is not None:
+            self.failed_over.append(self._failure)
         self._current = assignment
         self.attempts += 1
         return Try(assignment, max(0.0, self.deadline - now))
@@ -156,12 +155,13 @@ class Journey:
             return GiveUp(Verdict.FAILED)
         if now >= self.deadline:
             return GiveUp(Verdict.DEADLINE)
+        self._nobody = reply if self._nobody is None else _together(self._nobody, reply)
         fallback = self._destination.fallback
         if fallback is not None and fallback not in self._visited:
             self._visited.add(fallback)
             self._destination = self._fallbacks[fallback]
             return self._ask()
-        return GiveUp(Verdict.EXHAUSTED, reply)
+        return GiveUp(Verdict.EXHAUSTED, self._nobody)
 
     def failed(self, failing: Failing, now: float) -> Step:
         """The attempt failed, and the caller has seen nothing of it."""
@@ -169,9 +169,11 @@ class Journey:
         assert current is not None, "an attempt was made"
         match disposition(failing.kind):
             case Disposition.CLIENT_FAULT:
-                return GiveUp(Verdict.FAILED)
+                if not failing.ours:
+                    return GiveUp(Verdict.FAILED)
+                stay = None
             case Disposition.CONTEXT_LENGTH:
-                self._context_above = current.terms.context_max
+                self._context_above = _larger(self._context_above, current.terms.context_max)
                 stay = None
             case Disposition.HARD_DOWN:
                 stay = None
@@ -181,12 +183,15 @@ class Journey:
             return GiveUp(Verdict.DEADLINE)
         if self.attempts > self._destination.cap or current.last_resort:
             return GiveUp(Verdict.FAILED)
-        self.failed_over.append((current.pool, failing.kind.value))
+        self._failure = (current.pool, failing.kind.value)
         if stay is None or now + stay >= self.deadline:
             self._leave()
             return self._ask()
+        if stay > 0:
+            self._waited = True
+            return Wait(stay)
         self._again += 1
-        return Wait(stay) if stay > 0 else self._ask()
+        return self._ask()
 
     def waited(self) -> Ask:
         return self._ask()
@@ -195,22 +200,23 @@ class Journey:
         """How long to wait for the same member; None: go on to another one."""
         destination = self._destination
         asked = failing.retry_after_secs
-        if asked is not None:
+        if asked:
             # Once per member: one that asks to wait again and again is not going to answer this request.
-            return asked if asked <= destination.retry_after_max_secs and not self._again else None
+            return asked if asked <= destination.retry_after_max_secs and not self._waited else None
         if failing.kind in _AGAIN_AT_ONCE and self._again < destination.same_member:
             return 0.0
         return None
 
     @property
     def _staying(self) -> bool:
-        return self._current is not None and self._again > 0
+        return self._current is not None and (self._waited or self._again > 0)
 
     def _leave(self) -> None:
         assert self._current is not None, "there is a member to leave"
         self._tried |= {self._current.member}
         self._current = None
         self._again = 0
+        self._waited = False
 
     def _ask(self) -> Ask:
         only = self._base.only
@@ -234,8 +240,23 @@ class Journey:
                 pool=self._destination.name,
                 member=member,
                 passed_over=passed_over,
+                listing=self._destination.listing,
+                again=self._staying,
                 probe=assignment is not None and assignment.probe,
                 last_resort=assignment is not None and assignment.last_resort,
                 at=now,
             )
         )
+
+
+def _together(first: Exhausted, second: Exhausted) -> Exhausted:
+    """What two pools said, as one answer: the sooner of the two counts."""
+    return Exhausted(
+        reasons={**first.reasons, **second.reasons},
+        retry_after_secs=min(first.retry_after_secs, second.retry_after_secs),
+    )
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    """Of two sizes that are known to be too small; None: not known."""
+    return max((size for size in (first, second) if size is not None), default=None)

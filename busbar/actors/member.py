@@ -152,7 +152,8 @@ class Member(LoopActor):
     @handles(Examine)
     def examine(self, message: Examine) -> Examination | None:
         """An active probe takes a slot, but nothing of the lifetime budget."""
-        if len(self._permits) >= self._spec.max_concurrent:
+        examined_already = any(isinstance(permit, _ExaminationPermit) for permit in self._permits.values())
+        if examined_already or len(self._permits) >= self._spec.max_concurrent:
             return None
         cells = {pool: membership.cell for pool, membership in self._pools.items()}
         held = tuple(pool for pool, cell in cells.items() if cell.hold())
@@ -161,7 +162,7 @@ class Member(LoopActor):
             return None
         permit = self._hand_out(_ExaminationPermit(held))
         self._tell_pools()
-        return Examination(ref=self.ref, permit=permit)
+        return Examination(ref=self.ref, permit=permit, open_in=held)
 
     @handles(Reinstate)
     def reinstate(self, message: Reinstate) -> bool:
@@ -265,8 +266,10 @@ class Member(LoopActor):
                 cell.bench(now, secs)
             case Resume():
                 pass
-            case Throttle(slots):
+            case Throttle(slots, bench_secs):
                 membership.slots = max(1, min(slots, self._spec.max_concurrent))
+                if bench_secs > 0:
+                    cell.bench(now, bench_secs)
             case Drain():
                 membership.drained = True
             case Restart():

@@ -1,4 +1,5 @@
 """Every message between the actors, grouped by who receives it. Reading this file is reading their protocol.
+(What is told to Metrics is in `telemetry`.)
 
     ingress ── Route ──► Pool ── Acquire ──► Member ── Assignment ──► ingress      (the usual way)
                           ▲                    │
@@ -20,7 +21,6 @@ from msgspec import Struct
 from busbar.actors.runtime import LoopRef
 from busbar.actors.selection import Demand
 from busbar.actors.supervision import Outcome, SupervisionPolicy
-from busbar.protocols.usage import Usage
 
 
 class Refusal(enum.Enum):
@@ -32,6 +32,8 @@ class Refusal(enum.Enum):
     DEAD = "dead"
     BUDGET_EXHAUSTED = "budget_exhausted"
     DRAINING = "draining"
+    BENCHED = "benched"
+    """It has just failed, and a sibling that has not is preferred."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -182,10 +184,11 @@ class Examine(Struct, frozen=True):
 
 
 class Examination(Struct, frozen=True):
-    """Go ahead. No request of a caller probes the member meanwhile."""
+    """Go ahead. No request of a caller probes the member meanwhile. `open_in`: the pools whose cell is not closed."""
 
     ref: LoopRef
     permit: int
+    open_in: tuple[str, ...] = ()
 
 
 class Reinstate(Struct, frozen=True):
@@ -249,6 +252,7 @@ class Directory(Struct, frozen=True, kw_only=True):
     """The implicit pool of each model, by the model's name."""
     members: dict[str, LoopRef]
     metrics: LoopRef
+    """Also the way to the journal."""
     continuity: LoopRef
 
 
@@ -268,32 +272,3 @@ class Recall(Struct, frozen=True):
     """What was kept under these keys? Answered with a dict of those that are still there."""
 
     keys: tuple[str, ...]
-
-
-# To Metrics ------------------------------------------------------------------------------------------------------
-
-
-class AttemptDone(Struct, frozen=True, kw_only=True):
-    """One attempt at one member."""
-
-    member: str
-    disposition: str
-    """`ok`, a failure's disposition, or `cancelled`."""
-    latency_ms: float
-
-
-class RequestDone(Struct, frozen=True, kw_only=True):
-    """One request, answered or not. The only telemetry message of a request."""
-
-    request_id: str
-    ingress: str
-    pool: str
-    outcome: str
-    """`ok`, `client_error`, `exhausted`, `error` or `cancelled`."""
-    status: int
-    latency_ms: float
-    ttft_ms: float | None = None
-    attempts: tuple[AttemptDone, ...] = ()
-    translated_to: str | None = None
-    usage: Usage | None = None
-    dropped_fields: tuple[str, ...] = ()

@@ -175,6 +175,8 @@ class Pool(LoopActor):
                 benched.append(line.candidate)
             else:
                 usable.append(line.candidate)
+        if usable and benched:
+            refusals.update((candidate.member, Refusal.BENCHED) for candidate in benched)
         return usable or benched, refusals
 
     def _choose(self, usable: Sequence[Candidate], route: Route) -> str:
@@ -252,14 +254,17 @@ class Pool(LoopActor):
         now = self.clock.now()
         room = {model: _room(line.availability) for model, line in self._lines.items()}
         for waiter in self._waiting.in_order():
+            if not waiter.reply.open:
+                self._waiting.remove(waiter)
+                continue
             usable, refusals = self._survey(waiter.route, now)
             usable = [candidate for candidate in usable if room[candidate.member] > 0]
             if usable:
                 self._waiting.remove(waiter)
                 chosen = self._choose(usable, waiter.route)
                 forward = self._forward(chosen, waiter.route, refusals)
-                if waiter.reply.forward(forward.to, forward.message):
-                    room[chosen] -= 1
+                waiter.reply.forward(forward.to, forward.message)
+                room[chosen] -= 1
             elif now >= waiter.route.wait_until:
                 self._waiting.remove(waiter)
                 waiter.reply.set(Exhausted(reasons=refusals, retry_after_secs=self._retry_after_secs(refusals, now)))

@@ -7,8 +7,9 @@ strategy      best are those with
 ------------  ---------------------------------------------------------------------------------------
 weighted      (all)
 least_busy    the smallest share of their slots in use
-fastest       the shortest smoothed time to the first token; every 16th pick, and one whose time is
-              not known, goes by weight, so that the others' figures stay fresh
+fastest       the shortest smoothed time to the first token; every 16th pick goes by weight, so that
+              the others' figures stay fresh; one whose time is not known is asked first, but has no
+              more than one request until it is
 cheapest      the lowest price for this request's estimate; a member without a price is the dearest
 """
 
@@ -34,7 +35,7 @@ _HASH_BITS = 52
 
 
 class Price(Struct, frozen=True):
-    """What a model costs, in the same unit for all: cents for a million tokens."""
+    """What a model costs, in US dollars for a million tokens."""
 
     input: float
     output: float
@@ -84,13 +85,14 @@ def least_busy(usable: Sequence[Candidate], _demand: Demand, _picks: int) -> Seq
 
 
 def fastest(usable: Sequence[Candidate], _demand: Demand, picks: int) -> Sequence[Candidate]:
-    unknown = [candidate for candidate in usable if candidate.ttft_ms is None]
-    if unknown:
-        return unknown
-    if picks % EXPLORE_EVERY == EXPLORE_EVERY - 1:
+    unheard = [candidate for candidate in usable if candidate.ttft_ms is None and not candidate.busy]
+    if unheard:
+        return unheard
+    times = {candidate.member: candidate.ttft_ms for candidate in usable if candidate.ttft_ms is not None}
+    if not times or picks % EXPLORE_EVERY == EXPLORE_EVERY - 1:
         return usable
-    limit = min(candidate.ttft_ms or 0.0 for candidate in usable) * FAST_ENOUGH
-    return [candidate for candidate in usable if (candidate.ttft_ms or 0.0) <= limit]
+    limit = min(times.values()) * FAST_ENOUGH
+    return [candidate for candidate in usable if times.get(candidate.member, math.inf) <= limit]
 
 
 def cheapest(usable: Sequence[Candidate], demand: Demand, _picks: int) -> Sequence[Candidate]:

@@ -39,9 +39,10 @@ class Trip(msgspec.Struct, frozen=True, tag=True):
 
 class Throttle(msgspec.Struct, frozen=True, tag=True):
     """Let the pool use at most `slots` of the member's slots at once, from now on. Kept within 1 and its
-    `max_concurrent`; requests in flight are left alone."""
+    `max_concurrent`; requests in flight are left alone. `bench_secs`: and prefer its siblings for so long."""
 
     slots: int
+    bench_secs: float = 0.0
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):

@@ -55,16 +55,16 @@ class TwoStagePolicy(SupervisionPolicy):
             return Resume()
         match disposition(outcome.failure):
             case Disposition.TRANSIENT:
-                return self._on_transient(cell, outcome.retry_after_secs or 0.0)
+                return self._on_transient(cell, outcome)
             case Disposition.HARD_DOWN:
                 return Trip(max(HARD_DOWN_SECS, min(outcome.retry_after_secs or 0.0, RETRY_AFTER_SECS_MAX)))
             case Disposition.CLIENT_FAULT | Disposition.CONTEXT_LENGTH:
                 return Resume()
 
-    def _on_transient(self, cell: CellView, retry_after_secs: float) -> Directive:
+    def _on_transient(self, cell: CellView, outcome: Outcome) -> Directive:
         if cell.probe or self._reached(cell):
-            return Trip(cooldown_secs(self._settings, cell.streak, retry_after_secs, self._rng))
-        return Bench(max(BENCH_SECS, min(retry_after_secs, RETRY_AFTER_SECS_MAX)))
+            return Trip(cooldown_secs(self._settings, cell.streak, outcome.retry_after_secs or 0.0, self._rng))
+        return Bench(bench_secs(outcome))
 
     def _reached(self, cell: CellView) -> bool:
         settings = self._settings
@@ -73,7 +73,12 @@ class TwoStagePolicy(SupervisionPolicy):
                 return cell.consecutive_failures >= settings.consecutive_n
             case "error_rate":
                 enough = cell.outcomes >= settings.min_requests
-                return enough and cell.failures >= settings.threshold * cell.outcomes
+                return enough and cell.failures / cell.outcomes >= settings.threshold
+
+
+def bench_secs(outcome: Outcome) -> float:
+    """For how long siblings are preferred after a failure that did not trip: as the provider asked, up to a day."""
+    return max(BENCH_SECS, min(outcome.retry_after_secs or 0.0, RETRY_AFTER_SECS_MAX))
 
 
 def cooldown_secs(settings: BreakerSettings, streak: int, retry_after_secs: float, rng: random.Random) -> float:

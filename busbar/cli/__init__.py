@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from busbar import __version__
-from busbar.cli import check, demo, serve, translate
+
+COMMANDS = ("serve", "check", "demo", "simulate", "translate")
+"""Each is a module of this package. Only the one that is asked for is imported: they need much, and little of it is
+the same."""
 
 EXIT_CODES = """exit codes:
   0  all well
@@ -19,8 +23,8 @@ EXIT_CODES = """exit codes:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line, with its help."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, with its help; or as much of it as one command needs."""
     root = argparse.ArgumentParser(
         prog="busbar",
         description="A self-hosted LLM gateway: one feed in, many breakered circuits out.",
@@ -29,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"busbar {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (serve, check, demo, translate):
-        module.register(commands)
+    for command in (only,) if only in COMMANDS else () if only == "version" else COMMANDS:
+        importlib.import_module(f"busbar.cli.{command}").register(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return root
@@ -38,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; gives its exit code."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = parser(words[0] if words else None).parse_args(words)
     code: int = arguments.run(arguments)
     return code
 

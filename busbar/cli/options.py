@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 from busbar.config import Config, ConfigErrors, load
+from busbar.supervision import complaints
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -31,7 +32,7 @@ def add_files(command: argparse.ArgumentParser) -> None:
 def load_config(arguments: argparse.Namespace) -> Config | None:
     """The configuration, or None after all of its errors were printed."""
     try:
-        return load(arguments.config, arguments.providers)
+        return load(arguments.config, arguments.providers, check_pools=complaints)
     except ConfigErrors as errors:
         print(errors, file=sys.stderr)
         return None

@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from busbar.cli.options import Commands
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import ErrorRules, Failure, classify
 from busbar.protocols.framing import BrokenFraming
@@ -21,6 +20,9 @@ from busbar.protocols.protocol import Hop, InvalidRequest, Protocol
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
 from busbar.protocols.translate import StreamTranslator, Unreadable, translate_request, translate_response
+
+if TYPE_CHECKING:
+    from busbar.cli.options import Commands
 
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode

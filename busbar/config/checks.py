@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from busbar.config.problems import KeyPath, Report, closest, shown
 from busbar.config.providers import is_loopback
 from busbar.config.read import place
-from busbar.config.schema import AuthConfig, ConfigFile, ModelConfig, PoolConfig, ProviderConfig
+from busbar.config.schema import AuthConfig, ConfigFile, ModelConfig, PoolConfig, PriceConfig, ProviderConfig
 from busbar.config.source import Mapping, Node, Scalar, Sequence
 
 RESERVED_SEGMENTS = frozenset(
@@ -52,6 +52,10 @@ class Checks:
                 self._add(("models", model.name, "max_requests"), "expected -1 for no limit, or at least 1")
         for pool in config.pools.values():
             self._cooldowns(pool)
+            self._fallback(pool)
+        self._fallback_circles(config.pools)
+        for name in config.governance.prices:
+            self._refers(("governance", "prices", name), name, self._models, "model")
 
     def auth(self, auth: AuthConfig) -> None:
         """Token mode without a token would lock everybody out, or worse."""
@@ -109,6 +113,27 @@ class Checks:
             path = ("pools", pool.name, "breaker", "base_cooldown_secs")
             self._add(path, f"longer than max_cooldown_secs ({breaker.max_cooldown_secs:g})")
 
+    def _fallback(self, pool: PoolConfig) -> None:
+        target = pool.on_exhausted.fallback_pool
+        path = ("pools", pool.name, "on_exhausted", "action")
+        self._refers(path, target, _names(self._root, "pools"), "pool")
+        if target == pool.name:
+            self._add(path, "a pool cannot fall back on itself")
+
+    def _fallback_circles(self, pools: dict[str, PoolConfig]) -> None:
+        """Reports each circle once, at the first of its pools."""
+        told: set[str] = set()
+        for start in pools:
+            way: list[str] = []
+            name: str | None = start
+            while name in pools and name not in way and name not in told:
+                way.append(name)
+                name = pools[name].on_exhausted.fallback_pool
+            if name == start and len(way) > 1:
+                circle = " → ".join((*way, start))
+                self._add(("pools", start, "on_exhausted", "action"), f"fallback pools in a circle: {circle}")
+                told.update(way)
+
     def _refers(self, path: KeyPath, name: str | None, known: Collection[str], kind: str) -> None:
         if name is None or name in known:
             return
@@ -126,6 +151,7 @@ def notes(
     providers: dict[str, ProviderConfig],
     models: dict[str, ModelConfig],
     pools: dict[str, PoolConfig],
+    prices: dict[str, PriceConfig],
 ) -> tuple[str, ...]:
     """What is legal and perhaps not meant, one sentence each, by section."""
     found: list[str] = []
@@ -139,6 +165,8 @@ def notes(
         url = urlsplit(provider.base_url)
         if url.scheme == "http" and provider.api_key is not None and not is_loopback(url.hostname or ""):
             found.append(f"providers.{provider.name} sends its key over http, in clear text")
+        if provider.health.mode != "none" and provider.auth != "none" and auth.mode == "passthrough":
+            found.append(f"providers.{provider.name}.health has no effect: passthrough has no key to probe with")
     for pool in pools.values():
         protocols = {providers[models[member.target].provider].protocol for member in pool.members}
         if len(protocols) > 1:
@@ -149,6 +177,10 @@ def notes(
             found.append(f"pools.{pool.name} takes no traffic: every weight is 0")
         if all(member.target in pool.failover.exclusions for member in pool.members):
             found.append(f"pools.{pool.name} takes no traffic: every member is excluded")
+        unpriced = [member.target for member in pool.members if member.target not in prices]
+        if pool.strategy == "cheapest" and unpriced:
+            without = ", ".join(unpriced)
+            found.append(f"pools.{pool.name} picks the cheapest, and without a price comes last: {without}")
         if pool.name in models:
             found.append(f"pools.{pool.name} hides the model of the same name")
     return tuple(found)

@@ -6,25 +6,32 @@ parse → lay providers over the catalog → expand ${VAR} → read by the schem
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Environment
-from typing import cast
+from typing import TypeAlias, cast
 
 from busbar.config.catalog import catalog_entries, overlay
 from busbar.config.checks import Checks, notes
 from busbar.config.expand import expand
 from busbar.config.files import find_config, find_providers, packaged_providers, read_text
-from busbar.config.problems import ConfigErrors, Report
+from busbar.config.problems import ConfigErrors, KeyPath, Report
 from busbar.config.providers import ProviderResolver, is_loopback, url_complaint
 from busbar.config.read import Reader, place
-from busbar.config.schema import Config, ConfigFile
+from busbar.config.schema import Config, ConfigFile, PoolConfig
 from busbar.config.source import Mapping, parse
 from busbar.config.support import RENAMED_KEYS
+
+PoolsCheck: TypeAlias = Callable[[Environment[str, PoolConfig]], Iterable[tuple[KeyPath, str]]]
+"""Finds fault with what pools name outside of the configuration: where, and why. This package only reads, and runs no
+code of the operator's; whoever starts a gateway passes `busbar.supervision.complaints`."""
 
 
 def load(
     config_path: str | os.PathLike[str] | None = None,
     providers_path: str | os.PathLike[str] | None = None,
     env: Environment[str, str] = os.environ,
+    *,
+    check_pools: PoolsCheck | None = None,
 ) -> Config:
     """Reads both files, found as `files.py` says, and gives the checked configuration. No network.
 
@@ -41,7 +48,14 @@ def load(
     if problems:
         raise ConfigErrors(problems)
     (config_text, config_file), (providers_text, providers_file) = texts
-    return loads(config_text, providers_text, env, config_file=config_file, providers_file=providers_file)
+    return loads(
+        config_text,
+        providers_text,
+        env,
+        config_file=config_file,
+        providers_file=providers_file,
+        check_pools=check_pools,
+    )
 
 
 def loads(
@@ -52,6 +66,7 @@ def loads(
     config_file: str = "config.yaml",
     providers_file: str = "providers.yaml",
     renamed: Environment[str, str] = RENAMED_KEYS,
+    check_pools: PoolsCheck | None = None,
 ) -> Config:
     """The same from texts; without `providers_text` the packaged catalog is used.
 
@@ -64,11 +79,25 @@ def loads(
     catalog_document = parse(providers_text, providers_file, report)
     if document is None or catalog_document is None:
         raise ConfigErrors(report.problems)
+    return read_documents(document, catalog_document, env, report, renamed, check_pools)
+
+
+def read_documents(
+    document: Mapping,
+    catalog_document: Mapping,
+    env: Environment[str, str],
+    report: Report,
+    renamed: Environment[str, str] = RENAMED_KEYS,
+    check_pools: PoolsCheck | None = None,
+) -> Config:
+    """The same from parsed files. Raises ConfigErrors with all that is in `report` then."""
     catalog = catalog_entries(catalog_document, report)
     root = cast(Mapping, expand(overlay(document, catalog), env, report))
     written = Reader(report, renamed).read(root, ConfigFile)
     if written is None:
         raise ConfigErrors(report.problems)
+    for path, message in check_pools(written.pools) if check_pools is not None else ():
+        report.add(*place(root, path), path, message)
     config = _resolve(written, root, catalog, env, report)
     report.raise_if_any()
     return config
@@ -98,7 +127,14 @@ def _resolve(
         limits=written.limits,
         observability=written.observability,
         governance=written.governance,
-        notes=notes(written.auth, not is_loopback(host), providers, written.models, written.pools),
+        notes=notes(
+            written.auth,
+            not is_loopback(host),
+            providers,
+            written.models,
+            written.pools,
+            written.governance.prices,
+        ),
     )
 
 

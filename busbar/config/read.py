@@ -39,9 +39,10 @@ class Reader:
     mistake; keys are.
     """
 
-    def __init__(self, report: Report, renamed: Table[str, str]) -> None:
+    def __init__(self, report: Report, renamed: Table[str, str], shorthands: Table[str, str] = SHORTHANDS) -> None:
         self._report = report
         self._renamed = renamed
+        self._shorthands = shorthands
 
     def read(self, node: Mapping, kind: type[S]) -> S | None:
         """`node` as a `kind`, or None when a required part of it is missing or wrong."""
@@ -143,7 +144,7 @@ class Reader:
             return node
         if isinstance(node, Scalar) and node.value is None:
             return Mapping(file=node.file, line=node.line, path=node.path, items={})
-        if isinstance(node, Scalar) and (key := SHORTHANDS.get(pattern(node.path))) is not None:
+        if isinstance(node, Scalar) and (key := self._shorthands.get(pattern(node.path))) is not None:
             word = replace(node, path=(*node.path, key))
             return Mapping(file=node.file, line=node.line, path=node.path, items={key: word})
         self._complain(node, f"expected keys and values, got {_kind(node)}")

@@ -178,13 +178,13 @@ class AffinityConfig(Struct, frozen=True, kw_only=True):
 
 
 class SupervisionConfig(Struct, frozen=True, kw_only=True):
-    """A policy of the operator's own, in place of the built-in breaker."""
+    """Another policy, in place of the two-stage breaker."""
 
     policy: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}\Z",
-            extra={"expected": "package.module:PolicyClass"},
+            pattern=r"^([A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,100}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,100})\Z",
+            extra={"expected": "package.module:PolicyClass, or the name of an entry point"},
         ),
     ]
     options: dict[str, str | int | float | bool | None] = {}
@@ -239,6 +239,20 @@ class ObservabilityConfig(Struct, frozen=True, kw_only=True):
     request_log_webhook_url: Name | None = None
 
 
+Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+class PriceConfig(Struct, frozen=True, kw_only=True):
+    """What a model costs, in US dollars for a million tokens."""
+
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    """Input that the provider had in its cache; None: as `input`."""
+    cache_write: Dollars | None = None
+    """Input that the provider put into its cache; None: as `input`."""
+
+
 class GovernanceConfig(Struct, frozen=True, kw_only=True):
     """Virtual keys, budgets and prices."""
 
@@ -247,7 +261,8 @@ class GovernanceConfig(Struct, frozen=True, kw_only=True):
     admin_token: Secret | None = None
     price_per_request_cents: Annotated[float, Meta(ge=0, le=1_000_000)] = 1
     price_per_1k_tokens_cents: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
-    prices: dict[str, dict[str, float]] = {}
+    prices: dict[str, PriceConfig] = {}
+    """By model. The strategy `cheapest` goes by them, whether `enabled` or not."""
 
 
 SHORTHANDS = {"pools.*.on_exhausted": "action", "pools.*.supervision": "policy"}

@@ -15,12 +15,6 @@ SUPPORTED_PROTOCOLS = ("anthropic", "openai", "responses", "gemini", "bedrock", 
 
 SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "providers.*.auth": ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"),
-    "providers.*.health.mode": ("none",),
-    "providers.*.health.interval_secs": (30,),
-    "providers.*.health.timeout_secs": (5,),
-    "models.*.prefill": (False,),
-    "pools.*.stream_recovery": ("none",),
-    "pools.*.supervision": (None,),
     "observability.otlp_endpoint": (None,),
     "observability.request_log_webhook_url": (None,),
     "governance.enabled": (False,),

@@ -15,10 +15,11 @@ from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
 from busbar.http.auth import Caller
 from busbar.http.bodies import read_whole
-from busbar.http.headers import forwarded, media_type, relayed
+from busbar.http.headers import forwarded, header_list, media_type, relayed
 from busbar.http.lanes import Lane
 from busbar.http.patience import Patience
 from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
+from busbar.http.recovery import Recovery
 from busbar.http.stream_relay import InBandError, StreamRelay
 from busbar.protocols.body import Body
 from busbar.protocols.continuity import keys_of, restore
@@ -26,8 +27,9 @@ from busbar.protocols.crossing import Crossing
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
 from busbar.protocols.framing import BrokenFraming
-from busbar.protocols.protocol import Hop, Operation, Protocol
+from busbar.protocols.protocol import Hop, Operation, Protocol, StreamPipe
 from busbar.protocols.receipt import Receipt
+from busbar.protocols.resume import Diverged
 from busbar.protocols.signing import MalformedCredential
 from busbar.protocols.translate import Unreadable, own_request
 from busbar.protocols.usage import Usage
@@ -54,6 +56,13 @@ class Call(Struct, kw_only=True):
     """On every answer."""
     hold_secs: float = 0.0
     """How long the first content of a stream is held back."""
+    recovery: Recovery | None = None
+    """Where the pool insures its streams."""
+
+    @property
+    def resumed(self) -> bool:
+        """The caller has the beginning of an answer; an attempt goes on with it."""
+        return self.recovery is not None and self.recovery.begun
 
 
 class Verbatim(Struct, frozen=True):
@@ -65,12 +74,16 @@ class Verbatim(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """The attempt failed; the caller has seen nothing of it."""
+    """The attempt failed; the caller has not been told of it."""
 
     failure: Failure
     verbatim: Verbatim | None = None
     refund: bool = False
     """A 2xx that died before its first byte."""
+    answered: bool = False
+    """Nothing was missing but the end, and the caller has it."""
+    diverged: bool = False
+    """It was to go on with an answer, and gave another one: that is no fault of the member's."""
 
 
 class Attempt:
@@ -96,6 +109,7 @@ class Attempt:
         self._patience: Patience | None = None
         self._same = lane.protocol is call.ingress
         self._crossing: Crossing | None = None
+        self._prefill: str | None = None
         self.finished = False
         self._own_receipt = Receipt()
         self.usage: Usage | None = None
@@ -130,6 +144,8 @@ class Attempt:
                 return await self._exchange_with_provider(body)
         except UpstreamBroken as broken:
             return _failed(broken.kind)
+        except Diverged:
+            return Failed(failure=Failure(kind=FailureClass.CLIENT_ERROR), diverged=True)
         except TimeoutError:
             # After the terminal event only the connection was waited for: the caller has a whole answer.
             return None if self.finished else _failed(FailureClass.TIMEOUT)
@@ -138,15 +154,21 @@ class Attempt:
 
     async def _request_body(self) -> bytes:
         call, lane = self._call, self._lane
-        if lane.protocol is call.ingress:
-            return own_request(call.ingress, call.body, lane.upstream_model, self._own_receipt)
+        if self._same and not call.resumed:
+            return self._own_request()
         request = call.ingress.read_request(call.body.document())
         request.stream = call.stream or None  # some dialects say it in the path
         keys = keys_of(request)
         if keys:
             restore(request, await self._continuity.ask(Recall(keys)), lane.protocol.signer)
-        self._crossing = Crossing(call.ingress, lane.protocol, request, self._hop())
-        return self._crossing.body
+        if call.recovery is not None:
+            self._prefill = call.recovery.prefill(allowed=lane.prefill)
+        self._crossing = Crossing(call.ingress, lane.protocol, request, self._hop(), self._prefill)
+        return self._own_request() if self._same and self._prefill is None else self._crossing.body
+
+    def _own_request(self) -> bytes:
+        call = self._call
+        return own_request(call.ingress, call.body, self._lane.upstream_model, self._own_receipt)
 
     def _keep_aside(self) -> None:
         """The answer is whole: keeps what of it the caller's dialect cannot carry, for the next turn."""
@@ -241,11 +263,7 @@ class Attempt:
         call, lane = self._call, self._lane
         if media_type(answer.headers.get("content-type", "")) != media_type(lane.protocol.stream_content_type):
             return await self._not_a_stream(answer)
-        pipe = (
-            lane.protocol.stream_tap(call.framing)
-            if self._crossing is None
-            else self._crossing.stream(on_whole=self._keep_aside)
-        )
+        pipe = self._pipe()
         content_type = call.ingress.framing_content_types.get(call.framing, call.ingress.stream_content_type)
         headers = relayed(answer.headers) if self._same else self._foreign_headers(content_type)
         if call.framing:
@@ -253,7 +271,8 @@ class Attempt:
 
         async def begin() -> None:
             self._first_byte()
-            await call.exchange.start(200, self._answer_headers({"cache-control": "no-cache", **headers}))
+            if not call.resumed:
+                await call.exchange.start(200, self._answer_headers({"cache-control": "no-cache", **headers}))
 
         relay = StreamRelay(
             pipe,
@@ -272,9 +291,39 @@ class Attempt:
             return None
         if not relay.begun:
             return Failed(failure=failure, refund=True)
+        if call.recovery is not None:
+            return await self._recover(call.recovery, failure, relay)
+        await self._break_off(failure, relay)
+        return None
+
+    def _pipe(self) -> StreamPipe:
+        """What stands between the provider's stream and the caller's."""
+        call, recovery = self._call, self._call.recovery
+        if self._crossing is None:
+            tap = self._lane.protocol.stream_tap(call.framing)
+            return tap if recovery is None else recovery.watch_tap(tap, self._lane.protocol, self._hop())
+        if recovery is not None and recovery.begun:
+            return self._crossing.resume(
+                recovery.delivered, self._prefill, on_whole=self._keep_aside, on_heard=self._heard
+            )
+        translator = self._crossing.stream(on_whole=self._keep_aside)
+        return translator if recovery is None else recovery.watch(translator, self._hop())
+
+    async def _recover(self, recovery: Recovery, failure: Failure, relay: StreamRelay) -> Failed | None:
+        """A stream that has started broke: its end is written if that is all, else another member goes on with it."""
+        end = recovery.closing(self._call.ingress, self._crossing)
+        if end is not None:
+            self._keep_aside()
+            await relay.finish(end)
+            return Failed(failure=failure, answered=True)
+        if recovery.broke(failure, relay):
+            return Failed(failure=failure)
+        await self._break_off(failure, relay)
+        return None
+
+    async def _break_off(self, failure: Failure, relay: StreamRelay) -> None:
         self.broken = failure
         await relay.break_off(report_of(failure))
-        return None
 
     async def _pump(self, answer: UpstreamAnswer, relay: StreamRelay) -> Failure | None:
         """Runs the stream to its end. None: it is whole."""
@@ -316,9 +365,14 @@ class Attempt:
 
     # --- what every answer has
 
+    def _heard(self) -> None:
+        """The provider goes on, or repeats what the caller has."""
+        self.first_byte_at = self._clock.now()
+        self._waiting_for.holding()
+
     def _first_byte(self) -> None:
         """From here on there is no failover, and no deadline."""
-        self.first_byte_at = self._clock.now()
+        self.first_byte_at = self.first_byte_at or self._clock.now()
         self._waiting_for.streaming()
 
     @property
@@ -332,26 +386,8 @@ class Attempt:
     def _answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         own = dict(headers) | dict(self._call.own_headers)
         if self._call.exchange.headers.get("x-busbar-receipt") == "1":
-            own["x-busbar-dropped"] = _header_list(self.dropped_fields)
+            own["x-busbar-dropped"] = header_list(self.dropped_fields)
         return own
-
-
-DROPPED_HEADER_CHARS_MAX = 4096
-
-
-def _header_list(paths: tuple[str, ...]) -> str:
-    """Field paths as one header value: printable ASCII, bounded; what does not fit is counted."""
-    listed: list[str] = []
-    room = DROPPED_HEADER_CHARS_MAX
-    for done, path in enumerate(paths):
-        safe = path.encode("ascii", "replace").decode().replace(",", "?")
-        safe = "".join(char if char.isprintable() else "?" for char in safe)
-        if len(safe) + 2 > room:
-            listed.append(f"(+{len(paths) - done})")
-            break
-        room -= len(safe) + 2
-        listed.append(safe)
-    return ", ".join(listed)
 
 
 def _failed(kind: FailureClass, message: str = "", *, refund: bool = False) -> Failed:

@@ -56,12 +56,17 @@ class Doorkeeper:
         return sum(hmac.compare_digest(presented, token) for token in self._tokens) > 0
 
 
+def bearer_token(headers: Mapping[str, str]) -> str | None:
+    """What stands behind `Authorization: Bearer`."""
+    bearer = _BEARER.match(headers.get("authorization", ""))
+    return bearer.group(1) if bearer else None
+
+
 def presented_keys(headers: Mapping[str, str], query: Mapping[str, str]) -> list[str]:
     """The well-formed keys that a caller presents, in order: bearer, `x-api-key`, `api-key`, `x-goog-api-key`,
     `?key=`. A malformed one counts as none."""
-    bearer = _BEARER.match(headers.get("authorization", ""))
     candidates = (
-        bearer.group(1) if bearer else None,
+        bearer_token(headers),
         headers.get("x-api-key"),
         headers.get("api-key"),
         headers.get("x-goog-api-key"),

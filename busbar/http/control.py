@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -12,14 +13,21 @@ import msgspec
 from aiohttp import web
 
 from busbar import __version__
+from busbar.actors.journal import REQUESTS_KEPT
 from busbar.actors.messages import Directory, Snapshot
 from busbar.actors.runtime import ActorSystem, LoopRef
+from busbar.actors.telemetry import Find, Recent
+from busbar.http import traces
 from busbar.http.auth import Doorkeeper, Refused
 from busbar.http.destinations import Destinations
-from busbar.http.dispatch import Controls
+from busbar.http.dispatch import Controls, beneath
 from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop, Protocol
 from busbar.protocols.registry import by_headers, own_model_lists
+
+REQUESTS = "/stats/requests/"
+REQUESTS_SHOWN = 50
+"""Of the latest, when nobody says how many."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -51,6 +59,8 @@ class Control:
             ("GET", "/healthz"): self.healthz,
             ("HEAD", "/healthz"): self.healthz,
             ("GET", "/stats"): self.stats,
+            ("GET", "/stats/requests"): self.requests,
+            ("GET", REQUESTS): self.request,
             ("GET", "/v1/models"): self.models,
             ("HEAD", "/api/hello"): self.hello,
             **{("GET", path): partial(self._models, dialect) for path, dialect in own_model_lists().items()},
@@ -70,15 +80,40 @@ class Control:
         return web.Response()
 
     async def stats(self, request: web.BaseRequest) -> web.Response:
-        if not self._open:
-            # Passthrough knows no key of its own, so nobody could be told from anybody.
-            if self._doorkeeper.passthrough:
-                return _json({"error": {"message": "Set auth.open_telemetry_routes to see this."}}, status=403)
-            try:
-                self._doorkeeper.admit(request.headers, request.query)
-            except Refused as refused:
-                return _json({"error": {"message": str(refused)}}, status=401)
-        return _json(await self.snapshot())
+        return self._refusal(request) or _json(await self.snapshot())
+
+    async def requests(self, request: web.BaseRequest) -> web.Response:
+        """The latest requests, newest first; `?limit=` says how many."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        limit = request.query.get("limit", str(REQUESTS_SHOWN))
+        if not re.fullmatch(r"[0-9]{1,4}", limit):
+            return _error(f"limit: expected a number from 0 to {REQUESTS_KEPT}", status=400)
+        return _json(traces.recent(await self._directory.metrics.ask(Recent(int(limit)))))
+
+    async def request(self, request: web.BaseRequest) -> web.Response:
+        """Why one request went where it went, by its `x-busbar-request-id`."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        found = await self._directory.metrics.ask(Find(beneath(request, REQUESTS)))
+        if found is None:
+            return _error(f"There is no such request among the latest {REQUESTS_KEPT}.", status=404)
+        return _json(traces.trace(found))
+
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to a caller who may not see what concerns operators only."""
+        if self._open:
+            return None
+        # Passthrough knows no key of its own, so nobody could be told from anybody.
+        if self._doorkeeper.passthrough:
+            return _error("Set auth.open_telemetry_routes to see this.", status=403)
+        try:
+            self._doorkeeper.admit(request.headers, request.query)
+        except Refused as refused:
+            return _error(str(refused), status=401)
+        return None
 
     async def snapshot(self) -> dict[str, Any]:
         """The whole state, as `/stats` shows it."""
@@ -121,3 +156,7 @@ class Control:
 
 def _json(value: Any, *, status: int = 200) -> web.Response:
     return web.Response(status=status, body=_encode(value), content_type="application/json")
+
+
+def _error(message: str, *, status: int) -> web.Response:
+    return _json({"error": {"message": message}}, status=status)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from busbar.actors.journey import Destination
 from busbar.actors.messages import Directory
 from busbar.actors.runtime import LoopRef
+from busbar.actors.telemetry import Line, Listing
 from busbar.config import Config, PoolConfig
 from busbar.config.schema import FailoverConfig
 
@@ -27,10 +28,16 @@ class Destinations:
         self._owners = {model.name: model.provider for model in config.models.values()}
         self._providers = set(config.providers)
         self._models = {
-            name: Destination(name=name, ref=ref, deadline_secs=direct.deadline_secs, cap=direct.cap)
+            name: Destination(
+                name=name,
+                ref=ref,
+                deadline_secs=direct.deadline_secs,
+                cap=direct.cap,
+                listing=Listing(lines=(Line(member=name, protocol=_protocol(config, name)),)),
+            )
             for name, ref in directory.direct.items()
         }
-        self._pools = {name: _pool(config.pools[name], ref) for name, ref in directory.pools.items()}
+        self._pools = {name: _pool(config, config.pools[name], ref) for name, ref in directory.pools.items()}
 
     @property
     def pools(self) -> Mapping[str, Destination]:
@@ -58,7 +65,7 @@ class Destinations:
         return self._models[model]
 
 
-def _pool(pool: PoolConfig, ref: LoopRef) -> Destination:
+def _pool(config: Config, pool: PoolConfig, ref: LoopRef) -> Destination:
     return Destination(
         name=pool.name,
         ref=ref,
@@ -71,4 +78,24 @@ def _pool(pool: PoolConfig, ref: LoopRef) -> Destination:
         estimates=pool.strategy == "cheapest",
         hold_secs=pool.hold_secs,
         continues=pool.stream_recovery == "continue",
+        listing=_listing(config, pool),
     )
+
+
+def _listing(config: Config, pool: PoolConfig) -> Listing:
+    return Listing(
+        strategy=pool.strategy,
+        lines=tuple(
+            Line(
+                member=member.target,
+                protocol=_protocol(config, member.target),
+                excluded=member.target in pool.failover.exclusions,
+                context_max=member.context_max,
+            )
+            for member in pool.members
+        ),
+    )
+
+
+def _protocol(config: Config, model: str) -> str:
+    return config.providers[config.models[model].provider].protocol

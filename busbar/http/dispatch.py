@@ -16,7 +16,7 @@ from busbar.config.schema import LimitsConfig
 from busbar.http.exchange import AiohttpExchange
 from busbar.http.ports import CallerGone
 from busbar.http.relay import Relay
-from busbar.http.reports import NOTHING_HERE
+from busbar.http.reports import NOTHING_HERE, SHUTTING_DOWN
 from busbar.http.routes import Routes, Target
 from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop
@@ -26,6 +26,13 @@ logger = logging.getLogger("busbar.http")
 
 Control: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Controls: TypeAlias = Mapping[tuple[str, str], Control]
+"""Control pages by method and path. A path that ends in a slash stands for everything beneath it; of several that
+fit, the longest answers. What is beneath, the page gets from `beneath`."""
+
+
+def beneath(request: web.BaseRequest, prefix: str) -> str:
+    """The part of the request's path after `prefix`, with percent-escapes as they were sent."""
+    return request.raw_path.partition("?")[0].removeprefix(prefix)
 
 
 class Dispatch:
@@ -35,11 +42,15 @@ class Dispatch:
         self._relay = relay
         self._routes = routes
         self._controls = controls
+        prefixes = [page for page in controls.items() if page[0][1].endswith("/")]
+        self._prefixes = sorted(prefixes, key=lambda page: len(page[0][1]), reverse=True)
         self._limits = limits
+        self.draining = False
+        """Whether the process is about to go: requests are turned away, control pages still answer."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        control = self._controls.get((request.method, path))
+        control = self._control(request.method, path)
         if control is not None:
             return await control(request)
         target = self._routes.match(path)
@@ -50,29 +61,39 @@ class Dispatch:
             body_max_bytes=self._limits.body_max_bytes,
             body_timeout_secs=self._limits.body_timeout_secs,
         )
+        request_id = self._relay.next_id()
         try:
-            await self._relay.serve(exchange, target)
+            if self.draining:
+                await self._relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
+                await exchange.end(close=True)
+            else:
+                await self._relay.serve(exchange, target, request_id)
         except CallerGone:
             # aiohttp knows cancellation as the sign that there is nobody left to answer.
             raise asyncio.CancelledError from None
         except Exception:
-            logger.exception("a request failed unexpectedly")
-            await self._apologise(exchange, target)
+            logger.exception("%s failed unexpectedly", request_id)
+            await self._apologise(exchange, target, request_id)
         return exchange.response
 
-    async def _apologise(self, exchange: AiohttpExchange, target: Target) -> None:
+    def _control(self, method: str, path: str) -> Control | None:
+        if not path.endswith("/") and (exact := self._controls.get((method, path))) is not None:
+            return exact
+        return next((page for (verb, known), page in self._prefixes if verb == method and _fits(known, path)), None)
+
+    async def _apologise(self, exchange: AiohttpExchange, target: Target, request_id: str) -> None:
         if exchange.answered:
             await exchange.end(close=True)
             return
         report = ErrorReport(kind=ErrorKind.UPSTREAM, status=500, message="An internal error occurred.")
-        await self._relay.refuse(exchange, target.ingress, report)
+        await self._relay.refuse(exchange, target.ingress, report, request_id)
 
     def _unrouted(self, request: web.BaseRequest, path: str, target: Target | None) -> web.StreamResponse:
         """No such path, or not by this method: told in the dialect that the path or the headers show."""
         if request.headers.get("upgrade", "").lower() == "websocket":
             # Clients that try a socket first fall back to POST at once when they are told so.
             return web.Response(status=426, headers={"connection": "close"})
-        allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if known == path]
+        allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if _fits(known, path)]
         if allowed:
             report = ErrorReport(
                 kind=ErrorKind.BAD_REQUEST, status=405, message=f"{request.method} is not allowed here."
@@ -83,3 +104,8 @@ class Dispatch:
         answer = dialect.write_error(report, Hop())
         headers = {**answer.headers, "allow": ", ".join(allowed)} if allowed else answer.headers
         return web.Response(status=answer.status, headers=headers, body=answer.body)
+
+
+def _fits(known: str, path: str) -> bool:
+    """Whether the page at `known` answers `path`; a prefix does so only when something is beneath it."""
+    return known == path if not known.endswith("/") else path.startswith(known) and path != known

@@ -50,15 +50,17 @@ class Front(web.Server):
         return address
 
     async def drain(self, timeout_secs: float) -> None:
-        """Accepts no more, closes idle connections, lets running requests finish for so long, then cancels them."""
-        if self._listener is not None:
-            self._listener.close()
+        """Closes idle connections, lets running requests finish for so long, then closes the door and cancels what
+        still runs. Meanwhile there are answers to whoever asks about the process's health: the handler turns
+        everybody else away."""
         self.pre_shutdown()
         try:
             async with asyncio.timeout(timeout_secs):
                 await self._idle.wait()
         except TimeoutError:
             pass
+        if self._listener is not None:
+            self._listener.close()
         await self.shutdown(GRACE_SECS)
 
     def _has_room(self) -> bool:

@@ -37,3 +37,21 @@ def relayed(headers: Mapping[str, str]) -> dict[str, str]:
 def media_type(content_type: str) -> str:
     """Without parameters: `text/event-stream; charset=utf-8` → `text/event-stream`."""
     return content_type.partition(";")[0].strip().lower()
+
+
+DROPPED_HEADER_CHARS_MAX = 4096
+
+
+def header_list(paths: tuple[str, ...]) -> str:
+    """Field paths as one header value: printable ASCII, bounded; what does not fit is counted."""
+    listed: list[str] = []
+    room = DROPPED_HEADER_CHARS_MAX
+    for done, path in enumerate(paths):
+        safe = path.encode("ascii", "replace").decode().replace(",", "?")
+        safe = "".join(char if char.isprintable() else "?" for char in safe)
+        if len(safe) + 2 > room:
+            listed.append(f"(+{len(paths) - done})")
+            break
+        room -= len(safe) + 2
+        listed.append(safe)
+    return ", ".join(listed)

@@ -30,6 +30,8 @@ class Lane(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     rules: ErrorRules
     default_max_tokens: int
+    prefill: bool = False
+    """The model goes on from a last turn of its own."""
 
     def request(
         self,
@@ -94,5 +96,6 @@ def build_lanes(config: Config) -> dict[str, Lane]:
             headers=provider.wire_headers(),
             rules=provider.error_rules,
             default_max_tokens=model.default_max_tokens,
+            prefill=model.prefill,
         )
     return lanes

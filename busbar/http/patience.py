@@ -22,6 +22,52 @@ LINGER_SECS = 1.0
 """How long a provider may keep its connection open after the terminal event, so that it can be used again."""
 
 
+class LazyTimeout:
+    """`async with` raises TimeoutError at `due`, which may be moved while it runs: later costs nothing (the timer is
+    looked at when it fires), earlier costs a timer. None: never."""
+
+    __slots__ = ("_armed_at", "_loop", "_timeout", "_timer", "due")
+
+    def __init__(self, due: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_at = 0.0
+        self.due = due
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._arm()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.due = None
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def move(self, due: float | None) -> None:
+        self.due = due
+        if due is not None and (self._timer is None or due < self._armed_at):
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.due is not None:
+            self._armed_at = self.due
+            self._timer = self._loop.call_at(self.due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.due is not None and self._loop.time() >= self.due:
+            self._timeout.reschedule(self._loop.time())
+        else:
+            self._arm()
+
+
 class Patience:
     """One attempt's. `async with patience.limit:` raises TimeoutError; afterwards `out_of_time` says whether it was
     the request's deadline, and not a limit of the member's own."""
@@ -33,9 +79,7 @@ class Patience:
         self._timeouts = timeouts
         self._stream = stream
         self._due = self._deadline
-        self.limit = asyncio.timeout_at(
-            self._earliest(timeouts.attempt_ms, timeouts.first_token_ms if stream else None)
-        )
+        self.limit = LazyTimeout(self._earliest(timeouts.attempt_ms, timeouts.first_token_ms if stream else None))
 
     @property
     def out_of_time(self) -> bool:
@@ -43,19 +87,19 @@ class Patience:
 
     def answering(self) -> None:
         """The headers are there."""
-        self.limit.reschedule(self._earliest(self._timeouts.first_token_ms if self._stream else None))
+        self.limit.move(self._earliest(self._timeouts.first_token_ms if self._stream else None))
 
     def holding(self) -> None:
         """The first content is there."""
-        self.limit.reschedule(self._earliest())
+        self.limit.move(self._earliest())
 
     def streaming(self) -> None:
         """The caller has its first byte: from here on there is no deadline."""
-        self.limit.reschedule(None)
+        self.limit.move(None)
 
     def lingering(self) -> None:
         """The terminal event is out."""
-        self.limit.reschedule(self._loop.time() + LINGER_SECS)
+        self.limit.move(self._loop.time() + LINGER_SECS)
 
     def watch(self) -> StallWatch | None:
         """Watches the gaps of a stream, if they are limited at all."""
@@ -68,54 +112,31 @@ class Patience:
         return self._due
 
 
-class StallWatch:
-    """Raises TimeoutError when a stream gives nothing for `secs` after its first chunk. The time in which the caller
-    takes no more is not the provider's. A chunk costs one look at the clock: the timer is moved only when it is due.
-    """
+class StallWatch(LazyTimeout):
+    """Raises TimeoutError when a body gives nothing for `secs` after its first chunk. The time in which the caller
+    takes no more is not the provider's. A chunk costs one look at the clock."""
+
+    __slots__ = ("_secs",)
 
     def __init__(self, secs: float) -> None:
+        super().__init__(None)
         self._secs = secs
-        self._loop = asyncio.get_running_loop()
-        self._seen_at = 0.0
-        self._caller_is_slow = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timeout = asyncio.timeout(None)
-
-    async def __aenter__(self) -> StallWatch:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
 
     def around(self, sink: Sink) -> Sink:
         """The same sink, watched."""
 
         def watched(data: bytes) -> Awaitable[None] | None:
-            self._seen_at = self._loop.time()
-            if self._timer is None:
-                self._timer = self._loop.call_at(self._seen_at + self._secs, self._look)
             waiting = sink(data)
-            return None if waiting is None else self._while_the_caller_takes(waiting)
+            if waiting is not None:
+                return self._while_the_caller_takes(waiting)
+            self.move(self._loop.time() + self._secs)
+            return None
 
         return watched
 
     async def _while_the_caller_takes(self, waiting: Awaitable[None]) -> None:
-        self._caller_is_slow = True
+        self.move(None)
         try:
             await waiting
         finally:
-            self._caller_is_slow = False
-            self._seen_at = self._loop.time()
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        due = (now if self._caller_is_slow else self._seen_at) + self._secs
-        if now >= due:
-            self._timeout.reschedule(now)
-        else:
-            self._timer = self._loop.call_at(due, self._look)
+            self.move(self._loop.time() + self._secs)

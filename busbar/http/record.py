@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 
 from busbar.actors.journey import Journey
-from busbar.actors.messages import AttemptDone, RequestDone
 from busbar.actors.runtime import Clock
+from busbar.actors.telemetry import AttemptDone, RequestDone
 from busbar.http.attempt import Attempt
 from busbar.http.lanes import Lane
-from busbar.protocols.protocol import Protocol
+from busbar.protocols.failures import Failure
+from busbar.protocols.protocol import Operation, Protocol
+from busbar.protocols.usage import Usage, added
 
 logger = logging.getLogger("busbar.relay")
 
@@ -17,17 +19,24 @@ logger = logging.getLogger("busbar.relay")
 class Record:
     """One request's. `outcome` and `status` are what the caller was told."""
 
-    def __init__(self, request_id: str, ingress: Protocol, clock: Clock) -> None:
+    def __init__(self, request_id: str, ingress: Protocol, clock: Clock, operation: Operation = "chat") -> None:
         self.id = request_id
         self.pool = "unresolved"
         self.outcome = "ok"
         self.status = 200
+        self.stream = False
         self.journey: Journey | None = None
+        self.by_session: set[str] = set()
+        """Pools that were asked for the member of a session."""
         self._ingress = ingress
+        self._operation = operation
         self._clock = clock
         self._started_at = clock.now()
         self._attempts: list[AttemptDone] = []
         self._last: Attempt | None = None
+        self._first_byte_at: float | None = None
+        self._usage: Usage | None = None
+        """Of all attempts together."""
         self._translated_to: str | None = None
 
     @property
@@ -40,15 +49,34 @@ class Record:
         self.outcome = outcome
         self.status = status
 
-    def note(self, attempt: Attempt, lane: Lane, word: str, latency_ms: float) -> None:
-        self._attempts.append(AttemptDone(member=lane.model, disposition=word, latency_ms=latency_ms))
+    def note(self, attempt: Attempt, lane: Lane, word: str, began_at: float, failure: Failure | None) -> None:
+        """An attempt is over. `failure` None: it was answered, or ended without a verdict."""
+        signal = None if failure is None else failure.signal
+        self._attempts.append(
+            AttemptDone(
+                member=lane.model,
+                disposition=word,
+                latency_ms=(self._clock.now() - began_at) * 1000,
+                provider=lane.provider,
+                protocol=lane.protocol.name,
+                at=began_at,
+                first_byte_at=attempt.first_byte_at,
+                status=None if signal is None else signal.status,
+                code=None if signal is None else signal.code or signal.type,
+                retry_after_secs=None if signal is None else signal.retry_after_secs,
+            )
+        )
         self._last = attempt
+        if self._first_byte_at is None:
+            self._first_byte_at = attempt.first_byte_at
+        if attempt.usage is not None:
+            self._usage = attempt.usage if self._usage is None else added(self._usage, attempt.usage)
         self._translated_to = None if lane.protocol is self._ingress else lane.protocol.name
         if attempt.broken is not None:
             self.outcome = "error"
 
     def done(self) -> RequestDone:
-        last = self._last
+        last, journey, now = self._last, self.journey, self._clock.now()
         dropped = last.dropped_fields if last is not None else ()
         if dropped:
             logger.info("%s: not carried to %s: %s", self.id, self._translated_to, ", ".join(dropped))
@@ -58,12 +86,18 @@ class Record:
             pool=self.pool,
             outcome=self.outcome,
             status=self.status,
-            latency_ms=(self._clock.now() - self._started_at) * 1000,
-            ttft_ms=(
-                None if last is None or last.first_byte_at is None else (last.first_byte_at - self._started_at) * 1000
-            ),
-            attempts=tuple(self._attempts),
+            latency_ms=(now - self._started_at) * 1000,
+            ttft_ms=None if self._first_byte_at is None else (self._first_byte_at - self._started_at) * 1000,
+            attempts=self._attempts,
             translated_to=self._translated_to,
-            usage=None if last is None else last.usage,
+            usage=self._usage,
             dropped_fields=dropped,
+            unix_secs=self._clock.time() - (now - self._started_at),
+            started_at=self._started_at,
+            routed_at=0.0 if journey is None else journey.started_at,
+            operation=self._operation,
+            stream=self.stream,
+            by_session=self.by_session,
+            decisions=() if journey is None else journey.decisions,
+            failed_over=() if journey is None else journey.failed_over,
         )

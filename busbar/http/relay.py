@@ -10,6 +10,9 @@ import itertools
 import secrets
 from collections.abc import Mapping
 
+import pykka
+from msgspec.structs import replace
+
 from busbar.actors.journey import (
     Ask,
     Destination,
@@ -22,8 +25,7 @@ from busbar.actors.journey import (
     Wait,
 )
 from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Withdraw
-from busbar.actors.runtime import Clock, LoopFuture, LoopRef
-from busbar.actors.selection import Demand
+from busbar.actors.runtime import Clock, LoopFuture, LoopRef, MailboxFull
 from busbar.actors.supervision import Outcome
 from busbar.config.schema import LimitsConfig
 from busbar.http.attempt import Attempt, Call, Failed
@@ -33,6 +35,7 @@ from busbar.http.estimate import estimate
 from busbar.http.lanes import Lane
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange, Upstream
 from busbar.http.record import Record
+from busbar.http.recovery import Recovery
 from busbar.http.reports import (
     NOTHING_HERE,
     TOOK_TOO_LONG,
@@ -87,25 +90,31 @@ class Relay:
         self._continuity = continuity
         self._clock = clock
         self._limits = limits
-        self._giving_back: set[asyncio.Task[None]] = set()
         process = secrets.token_hex(6)
         self._ids = (f"req_{process}{number:08x}" for number in itertools.count(1))
 
-    async def serve(self, exchange: Exchange, target: Target) -> None:
+    def next_id(self) -> str:
+        """Of a request, or of an answer to none: what a caller gets to see, and its trace is found by."""
+        return next(self._ids)
+
+    async def serve(self, exchange: Exchange, target: Target, request_id: str) -> None:
         """Answers the exchange, whatever happens; when its caller goes away, it is cancelled."""
-        request = Record(next(self._ids), target.ingress, self._clock)
+        request = Record(request_id, target.ingress, self._clock, target.operation)
         try:
             await self._answer(exchange, target, request)
         except (asyncio.CancelledError, CallerGone):
             if not request.answered:
                 request.outcome = "cancelled"
             raise
+        except Exception:
+            request.told("error", 500)
+            raise
         finally:
             self._metrics.tell(request.done())
 
-    async def refuse(self, exchange: Exchange, ingress: Protocol, report: ErrorReport) -> None:
+    async def refuse(self, exchange: Exchange, ingress: Protocol, report: ErrorReport, request_id: str) -> None:
         """Answers with an error of ours, outside of any request."""
-        await self._tell(exchange, ingress, report, next(self._ids))
+        await self._tell(exchange, ingress, report, request_id)
 
     # --- one request
 
@@ -125,7 +134,6 @@ class Relay:
                 operation=target.operation,
                 caller=caller,
                 own_headers={"x-busbar-request-id": request.id},
-                hold_secs=destination.hold_secs,
             )
             report = await self._travel(call, destination, request)
         except (Refused, MalformedCredential) as refused:
@@ -143,38 +151,49 @@ class Relay:
     async def _travel(self, call: Call, destination: Destination, request: Record) -> ErrorReport | None:
         """Goes where the journey says until a member answers. None: the caller has an answer; else what it is to be
         told."""
-        header = destination.session_header
         route = Route(
             only=None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset()),
-            session=call.exchange.headers.get(header) if header else None,
-            demand=estimate(call.ingress, call.body) if destination.estimates else Demand(),
             request_id=call.request_id,
         )
         journey = Journey(destination, self._destinations.pools, route, self._clock.now())
         request.journey = journey
+        request.stream = call.stream
         last: Failed | None = None
         step: Step = journey.begin()
         while True:
             match step:
                 case Ask(there, asked):
-                    reply = await self._route(there.ref, asked)
+                    call.hold_secs = there.hold_secs
+                    if not call.resumed:
+                        insured = there.continues and call.stream and call.operation == "chat"
+                        call.recovery = Recovery() if insured else None
+                    told = _told(asked, there, call)
+                    if told.session is not None:
+                        request.by_session.add(there.name)
+                    reply = await self._route(there.ref, told)
                     now = self._clock.now()
                     if isinstance(reply, Assignment):
                         step = journey.assigned(reply, now)
                     else:
                         step = journey.exhausted(reply, now)
                 case Try(assignment, available_secs):
+                    resumed = call.resumed
                     last = await self._try(call, assignment, available_secs, request)
-                    if last is None:
+                    if last is None or last.answered:
                         return None
                     failure = last.failure
-                    if failure.disposition is Disposition.HARD_DOWN and self._doorkeeper.passthrough:
+                    of_account = failure.disposition is Disposition.HARD_DOWN
+                    if of_account and self._doorkeeper.passthrough and not call.resumed:
                         return await self._relay_failure(call, last, request)  # the account is the caller's own
-                    failing = Failing(failure.kind, failure.signal.retry_after_secs)
+                    failing = Failing(failure.kind, failure.signal.retry_after_secs, ours=resumed)
                     step = journey.failed(failing, self._clock.now())
                 case Wait(secs):
                     await asyncio.sleep(secs)
                     step = journey.waited()
+                case GiveUp() if call.recovery is not None and call.recovery.begun:
+                    request.told("error", request.status)
+                    await call.recovery.give_up()
+                    return None
                 case GiveUp(Verdict.FAILED):
                     assert last is not None, "at least one attempt was made"
                     return await self._relay_failure(call, last, request)
@@ -190,11 +209,12 @@ class Relay:
         try:
             reply: Assignment | Exhausted = await asked
         except asyncio.CancelledError:
+            asked.when_done(_give_back)  # it may be on its way
             pool.tell(Withdraw(route.request_id))
-            task = asyncio.create_task(_give_back(asked))
-            self._giving_back.add(task)
-            task.add_done_callback(self._giving_back.discard)
             raise
+        except (pykka.ActorDeadError, MailboxFull):
+            # The pool has just been restarted, or cannot keep up: nobody was found, and soon somebody may be.
+            return Exhausted(reasons={}, retry_after_secs=1.0)
         return reply
 
     async def _try(self, call: Call, assignment: Assignment, available_secs: float, request: Record) -> Failed | None:
@@ -211,16 +231,22 @@ class Relay:
         )
         started_at = self._clock.now()
         word = "cancelled"
+        failure: Failure | None = None
         try:
             failed = await attempt.run(available_secs, assignment.terms.timeouts)
             failure = failed.failure if failed is not None else attempt.broken
             word = "ok" if failure is None else failure.kind.value
-            if self._is_verdict(failure, available_secs, attempt):
+            if failed is not None and failed.diverged:
+                word, failure = "diverged", None
+            elif self._is_verdict(failure, available_secs, attempt):
                 permit.report(failure, attempt.latency_ms(started_at), refund=failed is not None and failed.refund)
             return failed
         except (InvalidRequest, MalformedCredential):
             permit.release(refund=True)  # nothing was sent
-            raise
+            if not call.resumed:
+                raise
+            word = FailureClass.CLIENT_ERROR.value
+            return Failed(failure=Failure(kind=FailureClass.CLIENT_ERROR))
         except (asyncio.CancelledError, CallerGone):
             if attempt.finished:  # and only then did the caller go: it has a whole answer
                 word = "ok"
@@ -228,7 +254,7 @@ class Relay:
             raise
         finally:
             permit.release()
-            request.note(attempt, lane, word, (self._clock.now() - started_at) * 1000)
+            request.note(attempt, lane, word, started_at, failure)
 
     def _is_verdict(self, failure: Failure | None, available_secs: float, attempt: Attempt) -> bool:
         """Whether the member is told. Not when the account is the caller's own, nor when it had no fair time."""
@@ -267,6 +293,16 @@ class Relay:
         return answer.status
 
 
+def _told(route: Route, destination: Destination, call: Call) -> Route:
+    """`route` with what this destination wants to know besides. A fallback pool has its own wishes."""
+    header = destination.session_header
+    if header is not None:
+        route = replace(route, session=call.exchange.headers.get(header))
+    if destination.estimates:
+        route = replace(route, demand=estimate(call.ingress, call.body))
+    return route
+
+
 class _Permit:
     """The slot at a member, given back exactly once."""
 
@@ -290,7 +326,10 @@ class _Permit:
             self._assignment.ref.tell(Release(permit=self._assignment.permit, refund=refund))
 
 
-async def _give_back(asked: LoopFuture) -> None:
-    reply: Assignment | Exhausted = await asked
+def _give_back(asked: LoopFuture) -> None:
+    try:
+        reply: Assignment | Exhausted = asked.get()
+    except pykka.ActorDeadError:
+        return  # and with the actor went whatever it had given
     if isinstance(reply, Assignment):
         _Permit(reply).release(refund=True)

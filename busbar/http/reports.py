@@ -15,6 +15,9 @@ NAME_CHARS_MAX = 128
 
 NOTHING_HERE = ErrorReport(kind=ErrorKind.NOT_FOUND, message="There is nothing at this path.")
 
+SHUTTING_DOWN = ErrorReport(
+    kind=ErrorKind.EXHAUSTED, message="The service is restarting. Please try again.", retry_after_secs=1.0
+)
 TOOK_TOO_LONG = ErrorReport(
     kind=ErrorKind.TIMEOUT, message="The request took too long to answer.", should_retry=False
 )

@@ -40,6 +40,7 @@ class StreamRelay:
         "_held",
         "_held_bytes",
         "_hold_secs",
+        "_let_go",
         "_letting_go",
         "_pipe",
         "begun",
@@ -67,6 +68,8 @@ class StreamRelay:
         self._held_bytes = 0
         self._letting_go: asyncio.Task[None] | None = None
         """Ends the hold at its time."""
+        self._let_go = False
+        """It did, and begins the caller's answer."""
         self.begun = False
         """The caller's answer begins: there is no way back."""
         self.started = False
@@ -94,11 +97,18 @@ class StreamRelay:
         """No more is coming: what is still held back stays so. From now on `begun` does not change."""
         task = self._letting_go
         if task is not None:
-            if not self.begun:
+            if not self._let_go:
                 task.cancel()
             await asyncio.wait([task])
             if not task.cancelled():
                 task.exception()  # a caller that is gone is noticed elsewhere
+
+    async def finish(self, end: bytes) -> None:
+        """The end of a started answer whose provider broke before it said so."""
+        waiting = self._exchange.write(end)
+        if waiting is not None:
+            await waiting
+        await self._exchange.end()
 
     async def break_off(self, report: ErrorReport) -> None:
         """Tells the caller, in its dialect, that the started answer stays incomplete; closes the connection."""
@@ -133,6 +143,7 @@ class StreamRelay:
     async def _let_go_later(self) -> None:
         await asyncio.sleep(self._hold_secs)
         if not self.begun:
+            self._let_go = True
             await self._start()
 
     async def _start(self) -> None:

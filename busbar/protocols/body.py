@@ -18,7 +18,10 @@ JSON_DEPTH_MAX = 128
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_STRUCTURE = b'[]{}"'
+_NOT_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
+_NOT_SHAPE = bytes(set(range(256)) - set(_STRUCTURE + b"\\/bfnrtu"))
+"""What may go while escapes still count: all but brackets, quotes, the backslash and what may follow one."""
 _UP, _DOWN = b"\x01", b"\xff"  # as signed bytes: +1 and -1
 _STEPS = bytes.maketrans(b"[]{}", (_UP + _DOWN) * 2)
 
@@ -84,14 +87,19 @@ def _deeper_than(raw: bytes, depth_max: int) -> bool:
 
     Few brackets cannot nest deep, and most bodies have few. Else: without escapes every second piece between quotes
     is outside of strings, and the brackets there are steps up and down. (That a bracket of one kind closes one of
-    the other is for the parser to refuse.) Linear in the length: about a second for 32 MiB of nothing but brackets.
+    the other, and that there is no such escape, is for the parser to refuse.) Linear in the length: about a second
+    for 32 MiB of nothing but brackets.
     """
-    if raw.count(b"{") + raw.count(b"[") <= depth_max:
+    shape = raw.translate(None, _NOT_SHAPE)  # text goes first: each further step has only a part of the body to do
+    if shape.count(b"{") + shape.count(b"[") <= depth_max:
         return False
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
-    # Strings without brackets vanish first, so that there are few pieces to split into.
-    structure = plain.translate(_STEPS, _NOT_STRUCTURE).replace(b'""', b"")
+    if b"\\" in shape:
+        shape = shape.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Strings without brackets vanish, so that there are few pieces to split into.
+    structure = shape.translate(_STEPS, _NOT_STRUCTURE).replace(b'""', b"")
     steps = b"".join(structure.split(b'"')[::2])
+    if steps.count(_UP) <= depth_max:
+        return False
     if _UP * (depth_max + 1) in steps:
         return True
     return max(accumulate(memoryview(steps).cast("b")), default=0) > depth_max

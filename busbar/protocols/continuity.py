@@ -199,7 +199,7 @@ def restore(request: Request, recalled: Mapping[str, Kept], target: str) -> None
     """Puts back, into the turns that they belong to, the states that `target` issued. Other states stay aside."""
     for at, message in enumerate(request.messages):
         if message.role == "assistant":
-            keys = _keys(request.messages, at, message)
+            keys = _keys(request.messages, at, message) if recalled else ()
             states = [state for key in keys if (state := recalled.get(key)) is not None]
             kept = _merged([state for state in (*states, *_sealed_states(message)) if state.signer == target])
             if kept is not None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from busbar.protocols.continuity import Kept, TurnCollector, asked_text
-from busbar.protocols.ir import FunctionTool, Request
-from busbar.protocols.protocol import Hop, Protocol
+from busbar.protocols.ir import Chunk, Ended, FunctionTool, Request
+from busbar.protocols.protocol import Hop, Protocol, StreamWriter
 from busbar.protocols.receipt import Receipt
+from busbar.protocols.resume import Delivered, Resumption, caught_up, prefilled
 from busbar.protocols.translate import StreamTranslator, translate_response, write_request
 from busbar.protocols.usage import Usage
 
@@ -21,11 +22,15 @@ from busbar.protocols.usage import Usage
 class Crossing:
     """From `source`, the caller's dialect, to `target`, the provider's, and back. `body` is what the provider gets.
 
-    `request` has been read from the caller's document (and what was kept aside has been restored to it).
+    `request` has been read from the caller's document (and what was kept aside has been restored to it). `prefill`
+    is what a model has said of the answer already: the provider is asked to go on from there.
     """
 
-    def __init__(self, source: Protocol, target: Protocol, request: Request, hop: Hop) -> None:
-        written = write_request(source, target, request, hop)
+    def __init__(
+        self, source: Protocol, target: Protocol, request: Request, hop: Hop, prefill: str | None = None
+    ) -> None:
+        asked = request if prefill is None else prefilled(request, prefill, source, hop)
+        written = write_request(source, target, asked, hop)
         self.body = written.body
         self._receipt = written.receipt
         self._answer_receipt = Receipt("response.")
@@ -51,6 +56,28 @@ class Crossing:
         return StreamTranslator(
             self._target, self._source, self._hop, self._answer_receipt, self._own_names, self._turn, on_whole
         )
+
+    def resume(
+        self, delivered: Delivered, prefill: str | None, *, on_whole: Callable[[], None], on_heard: Callable[[], None]
+    ) -> Resumption:
+        """A provider's stream that goes on with an answer which another one began."""
+        return Resumption(
+            self._target.stream_reader(),
+            self._writer(delivered),
+            delivered,
+            prefill,
+            turn=self._turn,
+            own_names=self._own_names,
+            on_whole=on_whole,
+            on_heard=on_heard,
+        )
+
+    def closing(self, delivered: Delivered) -> bytes:
+        """The end of an answer of which nothing but the end is missing."""
+        return self._writer(delivered).write(Chunk(events=[Ended()]))
+
+    def _writer(self, delivered: Delivered) -> StreamWriter:
+        return caught_up(delivered, self._source, self._answer_receipt, stream_usage=self._hop.stream_usage)
 
     def kept_aside(self) -> dict[str, Kept]:
         """What of the answer, now that it is whole, the caller's dialect cannot carry: by the keys of its turn."""

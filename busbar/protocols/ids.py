@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -24,6 +25,10 @@ class IdStyle(Struct, frozen=True):
 TOOL_CALL_PREFIXES = ("toolu_", "call_", "tooluse_")
 ANSWER_PREFIXES = ("msg_", "chatcmpl-", "resp_")
 
+REMEMBERED = 4096
+REMEMBERED_CHARS_MAX = 128
+"""How many ids are remembered as they were translated, and how long one may be for it: 1 MiB at most."""
+
 _ALLOWED = re.compile(r"[A-Za-z0-9_-]+\Z")
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
 _DIGEST_CHARS = 24
@@ -34,6 +39,13 @@ def translate_id(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) 
     """`foreign` in `style`. An empty id stays empty: who needs one mints it (`mint_id`)."""
     if not foreign:
         return ""
+    translate = _translated if len(foreign) <= REMEMBERED_CHARS_MAX else _translated.__wrapped__
+    return translate(foreign, style, known_prefixes)
+
+
+@lru_cache(REMEMBERED)
+def _translated(foreign: str, style: IdStyle, known_prefixes: tuple[str, ...]) -> str:
+    """A conversation sends the same ids with every turn."""
     prefix = next((known for known in (style.prefix, *known_prefixes) if foreign.startswith(known)), "")
     candidate = style.prefix + foreign[len(prefix) :] if prefix else foreign
     return candidate if _fits(candidate, style) else style.prefix + _digest(foreign)

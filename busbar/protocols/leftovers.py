@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from busbar.protocols.ir import Chunk
-from busbar.protocols.native import Node
-from busbar.protocols.receipt import Receipt
+from busbar.protocols.native import Node, Rest
+from busbar.protocols.receipt import Receipt, joined
 
 
 def report_leftovers(node: Node | Chunk, writer: str, path: str, receipt: Receipt) -> None:
@@ -18,11 +18,17 @@ def report_leftovers(node: Node | Chunk, writer: str, path: str, receipt: Receip
         report_fields(kept.fields, kept.dialect, path, receipt)
 
 
-def report_fields(fields: Mapping[str, Any], source: str, path: str, receipt: Receipt) -> None:
-    """Reports the leftover `fields` of the dialect `source`. Type tags and what says nothing are not missed."""
+def report_fields(fields: Mapping[str, Any], source: str, path: str, receipt: Receipt, within: str = "") -> None:
+    """Reports the leftover `fields` of the dialect `source`, which stand in the member `within` of the node at
+    `path`. Type tags and what says nothing are not missed."""
     for key, value in fields.items():
-        if key != "type" and not says_nothing(value):
-            receipt.dropped(path, f"only {source} has it", left=key)
+        if key == "type" or says_nothing(value):
+            continue
+        left = joined(within, key)
+        if isinstance(value, Rest):
+            report_fields(value, source, path, receipt, left)
+        else:
+            receipt.dropped(path, f"only {source} has it", left=left)
 
 
 def says_nothing(value: Any) -> bool:

@@ -12,6 +12,12 @@ from typing import Any
 from msgspec import Struct
 
 
+class Rest(dict[str, Any]):
+    """A leftover object of which the reader took members: not it as a whole was left over, but each of the others."""
+
+    __slots__ = ()
+
+
 class Native(Struct, frozen=True):
     """What a node's source dialect said beyond the IR.
 

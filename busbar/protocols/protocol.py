@@ -20,7 +20,7 @@ from busbar.protocols.failures import DialectKnowledge, FailureSignal
 from busbar.protocols.framing.sse import events_as_values
 from busbar.protocols.ids import IdStyle, fit_name
 from busbar.protocols.ir import Chunk, Request, Response
-from busbar.protocols.receipt import Receipt
+from busbar.protocols.receipt import Receipt, joined
 from busbar.protocols.usage import Usage
 
 Document: typing.TypeAlias = dict[str, Any]
@@ -43,6 +43,23 @@ class InvalidRequest(Exception):
         self.message = message
 
 
+class WireItem(Struct, frozen=True):
+    """An item of a stream whose wire counts items, as the caller has it."""
+
+    kind: str
+    id: str
+    done: bool = False
+
+
+class Trace(Struct, frozen=True):
+    """Where the wire of a stream stands, beyond what the events say: for a writer that is to go on with it."""
+
+    number: int = 0
+    """Of the next event, where events are numbered."""
+    items: tuple[WireItem, ...] = ()
+    """Those that the caller has, in their order. The IR knows no items that say nothing."""
+
+
 class Hop(Struct, frozen=True, kw_only=True):
     """What a writer needs to know that is in no document.
 
@@ -59,6 +76,8 @@ class Hop(Struct, frozen=True, kw_only=True):
     """How the caller wants its stream framed, where its dialect has several ways; empty: the dialect's usual one."""
     now: int = 0
     nonce: str = "0"
+    trace: Trace = Trace()
+    """The stream has been begun already."""
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -107,10 +126,17 @@ class StreamPipe(typing.Protocol):
     start), not only preamble. `ended`: the terminal event; the answer is whole. `error`: an error event.
     """
 
-    content: bool
-    ended: bool
-    usage: Usage | None
-    error: FailureSignal | None
+    @property
+    def content(self) -> bool: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def error(self) -> FailureSignal | None: ...
 
     def feed(self, data: bytes) -> bytes:
         """Takes what the provider sent, gives what the caller gets: whole frames only, so that a broken tail never
@@ -122,8 +148,8 @@ class StreamPipe(typing.Protocol):
         ...
 
     def break_off(self, report: ErrorReport) -> bytes:
-        """The answer is broken: gives the frame that tells the caller so in its dialect; empty where the
-        provider's own error event was passed on already."""
+        """The answer is broken: gives the frame that tells the caller so in its dialect. It is the provider's own
+        error event where that is of the caller's dialect."""
         ...
 
 
@@ -131,6 +157,13 @@ class TapFactory(typing.Protocol):
     """Makes the tap for a same-dialect stream; the caller's `framing` may differ from the provider's."""
 
     def __call__(self, framing: str = "") -> StreamPipe: ...
+
+
+class DocumentSpell(typing.Protocol):
+    """Says where a document of this dialect (None: a stream) has what a receipt names as the IR does, as
+    `receipt.Spell` does for one document."""
+
+    def __call__(self, document: Request | Response | None, path: str, left: str = "") -> str: ...
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
@@ -144,6 +177,15 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 def _usual_framing(_query: Mapping[str, str]) -> str:
     return ""
+
+
+def _as_in_the_ir(document: Request | Response | None, path: str, left: str = "") -> str:
+    del document
+    return joined(path, left)
+
+
+def _no_trace(trace: Trace, _chunk: Chunk) -> Trace:
+    return trace
 
 
 def _nothing_to_mend(_document: Document, _receipt: Receipt) -> Document | None:
@@ -192,6 +234,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
     stream_reader: Callable[[], StreamReader]
     stream_writer: Callable[[Hop, Receipt], StreamWriter]
     stream_tap: TapFactory
+    stream_trace: Callable[[Trace, Chunk], Trace] = _no_trace
+    """(the trace so far, the next chunk that this dialect's reader gave) → the trace after it, where the wire numbers
+    its events and items."""
     stream_as_values: Callable[[bytes], list[Any]] = events_as_values
     """A whole stream's wire events as values that can be shown and compared. Raises `framing.BrokenFraming`."""
     framing_of: Callable[[Mapping[str, str]], str] = _usual_framing
@@ -202,8 +247,7 @@ class Protocol(Struct, frozen=True, kw_only=True):
     """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
 
-    spell: Callable[[Request | Response | None, str], str] = lambda document, path: path
-    """(document, or None for a stream, a place of it in the IR's names) → the place in this dialect's words."""
+    spell: DocumentSpell = _as_in_the_ir
 
     write_models: Callable[[Sequence[str], Hop], Document]
     """The names that a caller may use, as this dialect's SDKs list models."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -22,6 +21,18 @@ class Entry(Struct, frozen=True):
     why: str = ""
 
 
+class Spell(Protocol):
+    """Says where the source's document has what a receipt names as the IR does: the place `path`, or `left`, a
+    leftover on the node at `path`, in the source's own words (it may stand one level further down than the node)."""
+
+    def __call__(self, path: str, left: str = "") -> str: ...
+
+
+def joined(path: str, left: str = "") -> str:
+    """`left` directly at the node at `path`; the document itself is at the empty path."""
+    return f"{path}.{left}" if path and left else path or left
+
+
 class Receipt:
     """Collects what a hop changed. One per translated document or stream; equal entries are kept once.
 
@@ -33,7 +44,7 @@ class Receipt:
 
     __slots__ = ("_entries", "_root", "overflow", "spell")
 
-    def __init__(self, root: str = "", spell: Callable[[str], str] = str) -> None:
+    def __init__(self, root: str = "", spell: Spell = joined) -> None:
         self._entries: dict[Entry, None] = {}
         self._root = root
         self.spell = spell
@@ -41,8 +52,7 @@ class Receipt:
 
     def dropped(self, path: str, why: str = "", *, left: str = "") -> None:
         """The target has no place for it. `left` is a leftover on the node at `path`: the source's own word."""
-        spelled = self.spell(path)
-        self._add("dropped", f"{spelled}.{left}" if spelled and left else spelled or left, why)
+        self._add("dropped", self.spell(path, left), why)
 
     def changed(self, path: str, why: str = "") -> None:
         """It crossed, but says slightly less or something else than it did."""

@@ -120,11 +120,12 @@ class StreamTranslator:
     """A `StreamPipe` between two dialects: events are translated one by one, as they come, never buffered whole.
 
     `own_names` and `turn` as for `translate_response`. `on_whole` is called when the answer is whole, before its end
-    is written.
+    is written. `observe`, where it is set, is called with the chunks that were written, and
+    with what they came to.
     """
 
     __slots__ = (
-        *("_calls", "_nonce", "_on_whole", "_own_names", "_reader", "_turn", "_writer"),
+        *("_calls", "_nonce", "_on_whole", "_own_names", "_reader", "_turn", "_writer", "observe"),
         *("content", "ended", "error", "usage"),
     )
 
@@ -146,6 +147,7 @@ class StreamTranslator:
         self._own_names = own_names
         self._turn = turn
         self._on_whole = on_whole
+        self.observe: Callable[[list[Chunk], bytes], None] | None = None
         self.content = False
         self.ended = False
         self.usage: Usage | None = None
@@ -176,7 +178,10 @@ class StreamTranslator:
             if self.error is not None:
                 break
             out.append(self._writer.write(chunk))
-        return b"".join(out)
+        wire = b"".join(out)
+        if self.observe is not None:
+            self.observe(chunks[: len(out)], wire)
+        return wire
 
     def _note(self, event: Event) -> None:
         match event:

@@ -48,3 +48,18 @@ def merged(known: Usage | None, later: Usage | None) -> Usage | None:
     if known is None or later is None:
         return later if known is None else known
     return known.merged(later)
+
+
+def added(first: Usage, second: Usage) -> Usage:
+    """What two attempts used together."""
+    return Usage(
+        input_tokens=_sum(first.input_tokens, second.input_tokens),
+        output_tokens=_sum(first.output_tokens, second.output_tokens),
+        cache_read_tokens=_sum(first.cache_read_tokens, second.cache_read_tokens),
+        cache_write_tokens=_sum(first.cache_write_tokens, second.cache_write_tokens),
+        reasoning_tokens=_sum(first.reasoning_tokens, second.reasoning_tokens),
+    )
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first + (second or 0)

@@ -6,9 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from busbar.actors.member import Member, MemberSpec
-from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Snapshot, Terms
+from busbar.actors.messages import (
+    Assignment,
+    Examination,
+    Examine,
+    Exhausted,
+    Release,
+    Report,
+    Route,
+    Snapshot,
+    Terms,
+)
 from busbar.actors.pool import Pool, PoolMember, PoolSpec
-from busbar.actors.runtime import LoopRef
+from busbar.actors.runtime import LoopFuture, LoopRef
 from busbar.actors.supervision import BreakerSettings, CellView, Directive, Outcome, SupervisionPolicy
 from busbar.actors.two_stage import TwoStagePolicy
 from busbar.protocols.failures import FailureClass
@@ -94,13 +104,18 @@ class World:
         return reply
 
     def report(
-        self, taken: Assignment, failure: FailureClass | None = None, *, refund: bool = False, **fields: Any
+        self,
+        taken: Assignment | Examination,
+        failure: FailureClass | None = None,
+        *,
+        refund: bool = False,
+        **fields: Any,
     ) -> None:
         outcome = Outcome(failure=failure, **fields)
         taken.ref.tell(Report(permit=taken.permit, outcome=outcome, refund=refund))
         self.kit.run()
 
-    def release(self, taken: Assignment, *, refund: bool = False) -> None:
+    def release(self, taken: Assignment | Examination, *, refund: bool = False) -> None:
         taken.ref.tell(Release(permit=taken.permit, refund=refund))
         self.kit.run()
 
@@ -129,3 +144,23 @@ class World:
         probe = self.take(pool)
         assert probe.probe
         return probe
+
+    def ask(self, pool: str, **fields: Any) -> LoopFuture:
+        """A request that may have to wait."""
+        future = self.pools[pool].ask(Route(**fields))
+        self.kit.run()
+        return future
+
+    def examine(self, model: str, *, only_open: bool = False) -> Examination | None:
+        reply: Examination | None = self.kit.ask(self.members[model], Examine(only_open=only_open))
+        return reply
+
+    def examined(self, model: str) -> Examination:
+        """An active probe that is out."""
+        examination = self.examine(model)
+        assert examination is not None
+        return examination
+
+    def waiting(self, pool: str) -> int:
+        count: int = self.kit.ask(self.pools[pool], Snapshot())["waiting"]
+        return count

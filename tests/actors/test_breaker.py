@@ -81,7 +81,7 @@ def test_probe_failure_opens_again_with_a_longer_streak_and_is_no_new_trip() -> 
 def test_probe_without_a_verdict_frees_its_place() -> None:
     cell, ticket = half_open()
     cell.give_back(ticket)
-    assert (cell.state, cell.epoch, cell.usable_from()) == (CellState.HALF_OPEN, 1, 0.0)
+    assert (cell.state, cell.epoch, cell.usable_from()) == (CellState.HALF_OPEN, 1, 15.0)
     assert cell.admit(15.0) == Ticket(epoch=1, probe=True)
     assert cell.admit(15.0) is None
 

@@ -10,6 +10,7 @@ import pytest
 
 from busbar.actors.continuity import Continuity
 from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
+from busbar.actors.journal import Journal
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import (
     Assignment,
@@ -110,6 +111,7 @@ def test_directory_names_everything_once(kit: Kit) -> None:
         "continuity": "continuity",
     }
     assert [ref.name for ref in kit.system.children(tree.root)] == [
+        "journal",
         "metrics",
         "continuity",
         "member:a",
@@ -244,7 +246,7 @@ def test_shutdown_stops_children_before_parents_and_pools_before_their_members(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stopped: list[str] = []
-    for kind in (Gateway, Member, Pool, Metrics, Continuity):
+    for kind in (Gateway, Member, Pool, Metrics, Journal, Continuity):
         monkeypatch.setattr(kind, "on_stop", lambda actor: stopped.append(actor.name))
     with Kit() as kit:
         Tree(kit)
@@ -257,5 +259,6 @@ def test_shutdown_stops_children_before_parents_and_pools_before_their_members(
         "member:a",
         "continuity",
         "metrics",
+        "journal",
         "gateway",
     ]

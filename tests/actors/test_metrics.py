@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from busbar.actors.messages import AttemptDone, RequestDone, Snapshot
+from busbar.actors.messages import Snapshot
 from busbar.actors.metrics import DROPPED_PATHS_MAX, Metrics
+from busbar.actors.telemetry import AttemptDone, RequestDone
 from busbar.protocols.usage import Usage
 from busbar.testing import Kit
 
-EMPTY = {"requests": [], "attempts": [], "translations": [], "failovers": 0, "dropped_fields": {}, "tokens": {}}
+EMPTY = {"requests": [], "attempts": [], "translations": [], "failovers": [], "dropped_fields": {}, "tokens": {}}
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def test_a_request_with_a_failover_counts_everything_that_it_met(kit: Kit) -> No
         translated_to="anthropic",
         usage=Usage(input_tokens=10, output_tokens=3, cache_read_tokens=7, reasoning_tokens=1),
         dropped_fields=("seed", "logit_bias"),
+        failed_over=(("p", "rate_limit"),),
     )
     metrics.tell(request)
     metrics.tell(request)
@@ -53,16 +55,22 @@ def test_a_request_with_a_failover_counts_everything_that_it_met(kit: Kit) -> No
             {"lane": "b", "disposition": "ok", "count": 2},
         ],
         "translations": [{"from": "openai", "to": "anthropic", "count": 2}],
-        "failovers": 2,
+        "failovers": [{"pool": "p", "reason": "rate_limit", "count": 2}],
         "dropped_fields": {"logit_bias": 2, "seed": 2},
         "tokens": {"cache_read": 14, "cache_write": 0, "input": 20, "output": 6, "reasoning": 2},
     }
 
 
-def test_request_without_any_attempt_is_no_failover(kit: Kit) -> None:
+def test_failovers_are_counted_by_pool_and_reason(kit: Kit) -> None:
     metrics = kit.spawn(Metrics)
+    metrics.tell(done(failed_over=(("p", "timeout"), ("p", "timeout"), ("p", "network"))))
+    metrics.tell(done(pool="q", failed_over=(("q", "timeout"),)))
     metrics.tell(done(outcome="client_error", status=400))
-    assert kit.ask(metrics, Snapshot())["failovers"] == 0
+    assert kit.ask(metrics, Snapshot())["failovers"] == [
+        {"pool": "p", "reason": "network", "count": 1},
+        {"pool": "p", "reason": "timeout", "count": 2},
+        {"pool": "q", "reason": "timeout", "count": 1},
+    ]
 
 
 def test_different_dropped_fields_are_bounded(kit: Kit) -> None:

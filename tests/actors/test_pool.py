@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterator
 
@@ -15,13 +14,11 @@ from busbar.actors.messages import (
     Exhausted,
     Refusal,
     Refused,
-    Release,
-    Report,
     Route,
     Snapshot,
 )
 from busbar.actors.runtime import Forward
-from busbar.actors.supervision import BreakerSettings, Outcome
+from busbar.actors.supervision import BreakerSettings
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit, seeds
 
@@ -290,66 +287,3 @@ def test_restarted_pool_finds_the_cells_as_they_were(world: World) -> None:
     world.kit.expect_crash(TypeError)
     assert order(world, "p", 3) == "bbb"
     assert world.cell("a", "p")["state"] == "open"
-
-
-# --- conservation
-
-
-@pytest.mark.parametrize("seed", seeds(120))
-def test_no_interleaving_loses_or_invents_a_slot_or_a_probe(seed: int) -> None:
-    """A random walk of requests over two pools and three members, in shuffled order."""
-    walk = random.Random(seed)
-    slots = {"a": 2, "b": 1, "c": 3}
-    with Kit(seed) as kit:
-        world = World(kit, **{model: {"max_concurrent": count} for model, count in slots.items()})
-        settings = BreakerSettings(mode="consecutive", consecutive_n=2, base_cooldown_secs=2.0)
-        world.pool("p", "a*3", "b*1", "c*2", policy=two_stage(settings))
-        world.pool("q", "c*1", "a*1", "b*0", policy=two_stage(settings))
-        asked = []
-        held: list[Assignment] = []
-        for _ in range(60):
-            match walk.random():
-                case chance if chance < 0.5:
-                    asked.append(world.pools[walk.choice("pq")].ask(Route(session=walk.choice([None, "s"]))))
-                case chance if chance < 0.9 and held:
-                    end(held.pop(walk.randrange(len(held))), walk)
-                case chance if chance < 0.95:
-                    kit.advance(walk.choice([0.5, 2.0, 5.0]))
-            for _ in range(walk.randrange(4)):
-                kit.step()
-            held += [future.get() for future in asked if future.done() and isinstance(future.get(), Assignment)]
-            asked = [future for future in asked if not future.done()]
-            conserved(held, slots)
-        kit.run()
-        held += [future.get() for future in asked if isinstance(future.get(), Assignment)]
-        conserved(held, slots)
-        assert {model: world.show(model)["inflight"] for model in slots} == {
-            model: sum(taken.member == model for taken in held) for model in slots
-        }
-        for taken in held:
-            end(taken, walk)
-        kit.run()
-        assert {model: world.show(model)["free_slots"] for model in slots} == slots
-        kit.advance(120.0)
-        for pool, model in ("pa", "pb", "pc", "qc", "qa"):
-            taken = world.take(pool, tried=frozenset("abc") - {model})
-            assert taken.member == model, "no probe's place was lost"
-            world.release(taken)
-
-
-def end(taken: Assignment, walk: random.Random) -> None:
-    """The request ends well, badly, by its caller's fault, or without a verdict."""
-    failure = walk.choice([None, DOWN, DOWN, DOWN, FailureClass.CLIENT_ERROR])
-    if walk.random() < 0.2:
-        taken.ref.tell(Release(permit=taken.permit))
-    else:
-        taken.ref.tell(Report(permit=taken.permit, outcome=Outcome(failure)))
-
-
-def conserved(held: list[Assignment], slots: dict[str, int]) -> None:
-    per_member = Counter(taken.member for taken in held)
-    assert all(per_member[model] <= count for model, count in slots.items()), per_member
-    probes = Counter((taken.member, taken.pool) for taken in held if taken.probe)
-    assert set(probes.values()) <= {1}, probes
-    assert ("b", "q") not in {(taken.member, taken.pool) for taken in held}, "weight 0"
-    assert len({(taken.member, taken.permit) for taken in held}) == len(held)

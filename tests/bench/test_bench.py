@@ -102,10 +102,10 @@ def test_a_translated_scenario_is_compared_with_the_same_load_not_translated() -
     rows = [
         row("direct", 1, p50_us=100.0),
         row("nginx", 1, p50_us=200.0),
-        row("busbar", 1, scenario="json-translated", p50_us=900.0),
+        row("busbar", 1, scenario="json-openai-anthropic", p50_us=900.0),
     ]
-    assert ratio(rows, "json-translated", "busbar", "nginx", figures.p50_us) == Spread(4.5, 4.5, 4.5)
-    assert added(rows, "json-translated", "busbar", figures.p50_us) == Spread(800.0, 800.0, 800.0)
+    assert ratio(rows, "json-openai-anthropic", "busbar", "nginx", figures.p50_us) == Spread(4.5, 4.5, 4.5)
+    assert added(rows, "json-openai-anthropic", "busbar", figures.p50_us) == Spread(800.0, 800.0, 800.0)
 
 
 def test_every_baseline_is_a_scenario_that_everybody_serves() -> None:
@@ -197,7 +197,7 @@ def test_the_gateways_configuration_is_one_that_it_accepts(tmp_path: Path, monke
     config = load(str(file), None)
     assert (config.listen_host, config.listen_port, config.auth.mode) == ("127.0.0.1", busbar.port, "token")
     assert {name: len(pool.members) for name, pool in config.pools.items()} == {each.name: 2 for each in SCENARIOS}
-    translated = config.models["json-translated-a"]
+    translated = config.models["json-openai-anthropic-a"]
     assert (translated.provider, translated.upstream_model) == ("bench-anthropic", "bench-0x0")
     assert config.providers["bench-anthropic"].base_url == "http://127.0.0.1:9000"
 
@@ -219,7 +219,11 @@ def test_nginx_forwards_to_the_upstream_with_its_key_and_keeps_connections(tmp_p
 
 def test_translated_scenarios_are_the_gateways_alone(tmp_path: Path) -> None:
     nginx, busbar = Nginx(tmp_path, 9000, None), Busbar(tmp_path, 9000, None)
-    assert [each.name for each in SCENARIOS if not nginx.serves(each)] == ["json-translated", "burst-translated"]
+    assert [each.name for each in SCENARIOS if not nginx.serves(each)] == [
+        f"{kind}-{pair}"
+        for kind in ("json", "burst")
+        for pair in ("openai-anthropic", "openai-gemini", "anthropic-bedrock")
+    ]
     assert all(busbar.serves(each) for each in SCENARIOS)
 
 

@@ -75,6 +75,28 @@ def test_a_problem_is_a_value_with_its_place(read: Read) -> None:
             "pools: {p: {members: [{target: a}], breaker: {base_cooldown_secs: 30, max_cooldown_secs: 20}}}",
             "pools.p.breaker.base_cooldown_secs: longer than max_cooldown_secs (20)",
         ),
+        (
+            "pools: {reserve: {members: [{target: a}]}, p: {members: [{target: a}], on_exhausted: "
+            "'fallback_pool:reserv'}}",
+            "pools.p.on_exhausted.action: there is no pool of this name, did you mean `reserve`?",
+        ),
+        (
+            "pools: {p: {members: [{target: a}], on_exhausted: {action: 'fallback_pool:p'}}}",
+            "pools.p.on_exhausted.action: a pool cannot fall back on itself",
+        ),
+        (
+            "pools: {p: {members: [{target: a}], on_exhausted: 'fallback_pool:a'}}",
+            "pools.p.on_exhausted.action: there is no pool of this name",
+        ),
+        (
+            "governance: {prices: {c: {input: 1, output: 2}}}",
+            "governance.prices.c: there is no model of this name",
+        ),
+        (
+            "governance: {prices: {a: {input: 1, output: 2, cache_reed: 1}}}",
+            "governance.prices.a.cache_reed: unknown key, did you mean `cache_read`?",
+        ),
+        ("governance: {prices: {a: {output: 2}}}", "governance.prices.a.input: this key is required"),
         ("auth: {mode: token}", "auth.client_tokens: auth.mode token needs at least one client token"),
         ("auth: {mode: token, client_tokens: ['${EMPTY}']}", "auth.client_tokens[0]: the credential is empty"),
         ("auth: [none]", "auth: expected keys and values, got a list"),
@@ -94,6 +116,25 @@ def test_each_contradiction_is_named_at_its_place(text: str, found: str, complai
     assert [message.replace("did you mean `a`?", "").rstrip(", ") for message in messages] == [
         f"config.yaml:1: {found}"
     ]
+
+
+def test_fallback_pools_that_lead_in_a_circle_are_refused_once_for_each_circle(complaints: Complaints) -> None:
+    def falls_back(name: str, target: str) -> str:
+        return f"  {name}: {{members: [{{target: a}}], on_exhausted: 'fallback_pool:{target}'}}\n"
+
+    ways = {"in": "one", "one": "two", "two": "three", "three": "one", "this": "that", "that": "this", "away": "end"}
+    pools = "".join(falls_back(*way) for way in ways.items()) + "  end: {members: [{target: a}]}\n"
+    assert complaints(BASE + "pools:\n" + pools) == [
+        "config.yaml:8: pools.one.on_exhausted.action: fallback pools in a circle: one → two → three → one",
+        "config.yaml:11: pools.this.on_exhausted.action: fallback pools in a circle: this → that → this",
+    ]
+
+
+def test_members_with_a_price_are_no_note(read: Read) -> None:
+    text = (
+        "pools: {p: {strategy: cheapest, members: [{target: a}]}}\ngovernance: {prices: {a: {input: 1, output: 2}}}"
+    )
+    assert read(BASE + text).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -149,6 +190,10 @@ models:
             "pools.p takes no traffic: every member is excluded",
         ),
         ("pools: {a: {members: [{target: a}]}}", "pools.a hides the model of the same name"),
+        (
+            "pools: {p: {strategy: cheapest, members: [{target: a}]}}",
+            "pools.p picks the cheapest, and without a price comes last: a",
+        ),
         ("auth: {client_tokens: ['${TOKEN}']}", "auth.client_tokens has no effect while auth.mode is none"),
         (
             "listen: '0.0.0.0:80'",
@@ -168,3 +213,13 @@ def test_a_key_that_travels_in_clear_text_is_noted(read: Read) -> None:
     text = BASE.replace("openai: {}", "openai: {base_url: 'http://10.0.0.7:8000'}")
     assert read(text).notes == ("providers.openai sends its key over http, in clear text",)
     assert read(text.replace("10.0.0.7", "127.0.0.1")).notes == ()
+
+
+def test_probes_without_a_key_are_noted(read: Read) -> None:
+    text = BASE.replace("openai: {}", "openai: {health: {mode: dead}}")
+    assert read(text).notes == ()
+    assert read("auth: {mode: passthrough}\n" + text).notes == (
+        "providers.openai.health has no effect: passthrough has no key to probe with",
+    )
+    keyless = text.replace("mode: dead}", "mode: dead}, auth: none")
+    assert read("auth: {mode: passthrough}\n" + keyless).notes == ()

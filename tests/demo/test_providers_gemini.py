@@ -96,6 +96,14 @@ async def test_text_echoes_system_turn_and_words(client):
     assert answer.model_version == "demo-gemini"
 
 
+async def test_prefill_is_continued(client):
+    contents = [
+        {"role": "user", "parts": [{"text": "one two"}]},
+        {"role": "model", "parts": [{"text": "You said:"}]},
+    ]
+    assert said(await both(client, contents)) == [["", " one two", [], "STOP"]]
+
+
 async def test_a_stream_is_server_sent_events_or_one_array(demo, http):
     path = f"{demo.base_url}/v1beta/models/demo:streamGenerateContent"
     body = {"contents": [{"parts": [{"text": "Hi"}]}]}

@@ -103,6 +103,14 @@ TEXT = {"text": "x"}
 USER = {"role": "user", "parts": [TEXT]}
 
 
+def prefill(model: str) -> Callable[[dict], None]:
+    def change(body: dict) -> None:
+        body[PATH_MODEL] = model
+        body["contents"].append({**USER, "role": "model"})
+
+    return change
+
+
 def unknown(name: str, at: str = "") -> str:
     return f'Invalid JSON payload received. Unknown name "{name}"{f" at {at}" if at else ""}: Cannot find field.'
 
@@ -262,7 +270,11 @@ REFUSED = [
     (put("contents", 0, "role", value="assistant"), "Please use a valid role: user, model."),
     (put("contents", 0, "role", value="system"), "Please use a valid role: user, model."),
     (add("contents", value=USER), "Please ensure that multiturn requests alternate between user and model."),
-    (add("contents", value={**USER, "role": "model"}), "Please ensure that multiturn requests end with a user role"),
+    (prefill("gemini-3.6-flash"), "Requests ending with a model turn are not supported unless the last part is a"),
+    (
+        put("contents", value=[{**USER, "role": "model"}]),
+        "Please ensure that single turn requests end with a user role or the role field is empty.",
+    ),
     (put("contents", 2, "parts", 2, "inlineData", "mimeType", value="png"), "Unsupported MIME type: png"),
     (pop("contents", 2, "parts", 2, "inlineData", "mimeType"), "Unsupported MIME type: "),
     (
@@ -351,6 +363,7 @@ ACCEPTED = [
     add("tools", value={"googleSearch": {}}),
     put("safetySettings", value=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]),
     pop("contents", 0, "role"),
+    prefill("gemini-3.5-flash"),
     pop("contents", 2, "parts", 0, "functionResponse", "id"),
     put("contents", 2, "parts", 2, value={"fileData": {"fileUri": "https://example.com/a.png"}}),
     put("contents", 2, "parts", 2, value={"text": ""}),

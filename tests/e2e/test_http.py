@@ -464,19 +464,28 @@ async def test_a_slow_caller_slows_the_provider_down() -> None:
 # --- draining
 
 
-async def test_draining_finishes_what_runs_and_accepts_no_more() -> None:
+async def test_draining_finishes_what_runs_and_turns_new_requests_away() -> None:
     world = World({"m": "openai:fault-slow"})
     await world.__aenter__()
     gateway, providers = world.gateway, world.providers
     running = asyncio.ensure_future(world.post("/v1/messages", ask("anthropic", "m", stream=True)))
     await providers.until(lambda: providers.open_requests == 1)
     stopping = asyncio.ensure_future(gateway.stop())
-    await asyncio.sleep(0)
-    with pytest.raises(OSError):
-        await asyncio.open_connection(gateway.host, gateway.port)
+    async with world.http.get("/healthz") as health:
+        assert (health.status, await health.text()) == (503, "draining\n")
+    for ingress in ("anthropic", "openai"):
+        turned_away = await world.post(PATHS[ingress], ask(ingress, "m"))
+        assert (turned_away.status, turned_away.headers["retry-after"]) == (
+            {"anthropic": 529, "openai": 503}[ingress],
+            "1",
+        )
+        error_of(ingress, turned_away.body)
+    assert not stopping.done()
     providers.release()
     answer = await running
     await stopping
+    with pytest.raises(OSError):
+        await asyncio.open_connection(gateway.host, gateway.port)
     assert (answer.status, b"message_stop" in answer.body) == (200, True)
     await world.http.close()
     await providers.stop()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.framing.sse import SseDecoder
 from busbar.protocols.ir import (
     ArgumentsDelta,
@@ -111,12 +112,16 @@ def check_balance(events: list[Event], *, whole: bool = True) -> None:
 def check_tap(
     protocol: Protocol, wire: bytes, *, content: bool, passes: Callable[[bytes], bool] | None = None
 ) -> list[StreamPipe]:
-    """The tap passes `wire` on (or what `passes` allows) and notes what the reader reads. Gives the taps."""
+    """The tap passes `wire` on (or what `passes` allows) and notes what the reader reads; a provider's own error
+    passes when the stream is broken off, and nothing after it. Gives the taps."""
     events = events_of(read(protocol, [wire]))
     taps = []
     for seed in SEEDS:
         tap = protocol.stream_tap()
         passed = b"".join([tap.feed(piece) for piece in split_at_random(wire, seed)]) + tap.close()
+        if tap.error is not None:
+            passed += tap.break_off(ErrorReport(kind=ErrorKind.UPSTREAM, message="another"))
+            passed += wire[len(passed) :] if wire.startswith(passed) else b""
         assert passed == wire if passes is None else passes(passed)
         assert tap.ended == any(isinstance(event, Ended) for event in events)
         assert [tap.error] == ([event.signal for event in events if isinstance(event, Errored)] or [None])

@@ -87,6 +87,16 @@ class LoopFuture(pykka.Future[Any]):
         if self._waiters is not None:
             self._wake()
 
+    def when_done(self, callback: Callable[[LoopFuture], object]) -> None:
+        """Call `callback` with this future soon after its reply has come, if one comes. Unlike `await` this does not
+        count as waiting for it: an actor that took the reply over may see that nobody does, and drop it."""
+        if self._value is not _PENDING:
+            callback(self)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(lambda _waiter: callback(self))
+        self._waiters = [*(self._waiters or ()), waiter]
+
     def set_get_hook(self, func: Callable[[float | None], Any]) -> None:
         """Compute the value with `func` on the first `get()` (pykka's `map` and its kind are made of this)."""
         super().__init__()

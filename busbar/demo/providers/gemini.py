@@ -91,6 +91,7 @@ class Gemini:
             schema=_wanted(config),
             max_tokens=config.get("maxOutputTokens"),
             stops=tuple(config.get("stopSequences", ())),
+            prefill="\n".join(holding(contents[-1], "text")) if said[-1] < len(contents) - 1 else "",
             prompt_tokens=_prompt_tokens(read),
         )
 

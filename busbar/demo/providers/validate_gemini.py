@@ -22,6 +22,8 @@ FUNCTION_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
 MIME_TYPE = re.compile(r"[a-z]+/[\w.+-]+")
 STRICT_MODEL = re.compile(r"gemini-3|strict")
 """Models that want the signature of every step of the current turn back."""
+NO_PREFILL = re.compile(r"gemini-(?:3\.5-flash-lite|3\.[6-9]|[4-9])|strict")
+"""Models that refuse to go on with a turn of their own, as the newest do; the older ones go on with it."""
 UNSIGNED = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
 """Documented stand-ins for a signature that is not there."""
 JSON_TYPE = "application/json"
@@ -101,8 +103,10 @@ def _contents(read: JSON, model: str) -> Iterator[str]:
     roles = [content.get("role", "user") for content in contents]
     if any(role == after for role, after in pairwise(roles)):
         yield "Please ensure that multiturn requests alternate between user and model."
-    if roles[-1:] == ["model"]:
-        yield "Please ensure that multiturn requests end with a user role or a function response."
+    if roles == ["model"]:
+        yield "Please ensure that single turn requests end with a user role or the role field is empty."
+    if roles[-1:] == ["model"] and NO_PREFILL.search(model):
+        yield "Requests ending with a model turn are not supported unless the last part is a function response."
 
 
 def _part(path: str, part: JSON) -> Iterator[str]:

@@ -34,6 +34,8 @@ def fit_document_source(source: Source) -> Base64Data | Url | PlainText:
         case Base64Data():
             return _document_data(source)
         case Url():
+            if source.media_type not in (None, "application/pdf"):
+                raise NoPlace(f"of documents only PDF is fetched: {source.media_type}")
             return _url(source)
         case FileId():
             raise NoPlace("a file stored at another provider")

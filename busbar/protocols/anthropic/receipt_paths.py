@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.ir import Request, Response
 from busbar.protocols.native import own_form
+from busbar.protocols.receipt import joined
 
 _SETTINGS: Mapping[str, str] = {
     "stop": "stop_sequences",
@@ -25,8 +26,15 @@ _ONLY_CHOICE = "choices[0]."
 _IN_ANSWERS: Mapping[str, str] = {"stop.reason": "stop_reason", "stop.sequence": "stop_sequence"}
 
 
-def spell(document: Request | Response | None, path: str) -> str:
-    """`path`, which the IR gives to a place of `document`, in this dialect. None stands for a stream."""
+def spell(document: Request | Response | None, path: str, left: str = "") -> str:
+    """`path`, which the IR gives to a place of `document`, or a leftover there, in this dialect. None stands for a
+    stream."""
+    if left and path == "reasoning":
+        return f"thinking.{left}"
+    return joined(_spell(document, path), left)
+
+
+def _spell(document: Request | Response | None, path: str) -> str:
     if not isinstance(document, Request):
         path = path.removeprefix(_ONLY_CHOICE)
         return _IN_ANSWERS.get(path) or _in_part(path)

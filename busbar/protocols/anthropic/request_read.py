@@ -24,7 +24,7 @@ from busbar.protocols.fields import (
     take_text,
 )
 from busbar.protocols.ir import Message, OutputFormat, Part, Reasoning, Request
-from busbar.protocols.native import Native, native
+from busbar.protocols.native import Native, Rest, native
 from busbar.protocols.protocol import Document, InvalidRequest
 
 _ROLES = ("user", "assistant", "system")
@@ -134,7 +134,7 @@ def _take_output(
         output = _take_format(inner, "format", "output_config")
         effort = take_text(inner, "effort", "output_config") if effort_wanted else None
         if inner or not config:
-            left["output_config"] = inner
+            left["output_config"] = Rest(inner)
         else:
             del left["output_config"]
     if output is None:
@@ -168,7 +168,7 @@ def _take_user(left: dict[str, Any]) -> str | None:
     user = take_text(inner, "user_id", "metadata")
     if user is not None:
         if inner:
-            left["metadata"] = inner
+            left["metadata"] = Rest(inner)
         else:
             del left["metadata"]
     return user

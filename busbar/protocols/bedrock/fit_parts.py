@@ -11,7 +11,7 @@ from busbar.protocols.bedrock.words import DIALECT, SIGNER, TOOL_NAME_CHARS_MAX,
 from busbar.protocols.fitting.parts import CACHE_TTLS, BlockFitter, Place
 from busbar.protocols.fitting.sources import NoPlace
 from busbar.protocols.fitting.turns import SAYS_NOTHING
-from busbar.protocols.ir import Base64Data, Cache, Citation, Document, Image, Source, Text, ToolResult, ToolUse
+from busbar.protocols.ir import Base64Data, Cache, Citation, Document, Image, Source, Text, ToolResult
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
 
@@ -68,14 +68,7 @@ class PartFitter(BlockFitter):
             return None
         if place != "answer" and not part.text.strip():
             raise NoPlace("white space alone is refused")
-        if part.signature is not None:
-            self._receipt.dropped(f"{path}.signature", "texts are not signed here")
         return Text(text=part.text, citations=citations, cache=self.fit_cache(part.cache, path))
-
-    def _tool_use(self, part: ToolUse, place: Place, path: str) -> ToolUse:
-        if part.signature is not None:
-            self._receipt.dropped(f"{path}.signature", "calls are not signed here")
-        return super()._tool_use(part, place, path)
 
     def _tool_result(self, part: ToolResult, path: str) -> ToolResult:
         """A cache point inside of a result moves behind it: there is no place for one within."""

@@ -24,6 +24,7 @@ def fit_tools(request: Request, family: Family, receipt: Receipt) -> list[Tool]:
     used = _used_names(request)
     if request.tool_choice is not None and request.tool_choice.mode == "none" and request.tools and not used:
         receipt.changed("tool_choice", "no tools are sent instead")
+        receipt.dropped("tools", "none of them may be called")
         return []
     fitted: list[Tool] = []
     for index, tool in enumerate(request.tools):

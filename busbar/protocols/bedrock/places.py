@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from busbar.protocols.native import Rest
+
 Place: TypeAlias = tuple[str, ...]
 """The keys on the way to a value."""
 
@@ -31,7 +33,7 @@ def take_from(left: dict[str, Any], place: Place) -> Any:
     inner = dict(left[key])
     value = take_from(inner, rest)
     if inner:
-        left[key] = inner
+        left[key] = Rest(inner)
     else:
         del left[key]
     return value

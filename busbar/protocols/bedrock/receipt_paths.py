@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from busbar.protocols.bedrock.blocks_read import GUARD
 from busbar.protocols.bedrock.places import NOVA_TOP_K, TOP_K
 from busbar.protocols.bedrock.words import DIALECT
 from busbar.protocols.ir import (
@@ -18,25 +19,25 @@ from busbar.protocols.ir import (
     Document,
     FunctionTool,
     Image,
-    Opaque,
     Part,
+    RedactedThinking,
     Request,
     Response,
+    Text,
     Thinking,
     Tool,
     ToolResult,
     ToolUse,
 )
 from busbar.protocols.native import own_form
+from busbar.protocols.receipt import joined
 
 _SETTINGS: Mapping[str, str] = {
     "max_tokens": "inferenceConfig.maxTokens",
     "temperature": "inferenceConfig.temperature",
     "top_p": "inferenceConfig.topP",
     "stop": "inferenceConfig.stopSequences",
-    "tool_choice": "toolConfig.toolChoice",
     "user": "requestMetadata.user_id",
-    "output": "outputConfig.textFormat",
 }
 _HEAD = re.compile(r"\w+")
 _TURN = re.compile(r"messages\[(\d+)\]\.content")
@@ -54,12 +55,17 @@ _KEYS: Mapping[type, str] = {
     ToolUse: ".toolUse",
     ToolResult: ".toolResult",
     Thinking: ".reasoningContent.reasoningText",
+    RedactedThinking: ".reasoningContent.redactedContent",
 }
+_CHOICES = {"auto": "auto", "required": "any", "one": "tool"}
+_SCHEMA = "outputConfig.textFormat.structure.jsonSchema"
 _FIELDS = {".arguments": ".input", ".title": ".name", ".is_error": ".status"}
 
 
-def spell(document: Request | Response | None, path: str) -> str:
-    """`path`, which the IR gives to a place of `document`, in this dialect. None stands for a stream."""
+def spell(document: Request | Response | None, path: str, left: str = "") -> str:
+    """`path`, which the IR gives to a place of `document`, or a leftover there, in this dialect. None stands for a
+    stream."""
+    path = joined(path, left)
     match document:
         case Request():
             return _in_request(document, path)
@@ -85,9 +91,17 @@ def _in_request(request: Request, path: str) -> str:
             return _in_tools(request.tools, path.removeprefix("tools"))
         case "top_k":
             return ".".join(NOVA_TOP_K if "top_k:nova" in (own_form(request, DIALECT) or ()) else TOP_K)
+        case "tool_choice" if request.tool_choice is not None:
+            rest = path.removeprefix("tool_choice")
+            kind = f".{_CHOICES[request.tool_choice.mode]}" if rest else ""
+            return f"toolConfig.toolChoice{kind}{rest}"
+        case "output" if path.startswith("output.schema"):
+            return f"{_SCHEMA}.schema"  # which is a text
+        case "output":
+            return path.replace("output", _SCHEMA if path != "output" else "outputConfig.textFormat", 1)
         case "reasoning" if request.reasoning is not None:
             config, effort = own_form(request.reasoning, DIALECT)
-            words = config is None or (effort is not None and path.endswith("effort"))
+            words = config is None or (effort is not None and path in ("reasoning", "reasoning.effort"))
             return ".".join(effort) if words else ".".join(config) + path.removeprefix("reasoning")
         case found:
             return _SETTINGS.get(found, found) + path.removeprefix(found)
@@ -103,10 +117,23 @@ def _within(parts: Sequence[Part], at: str, rest: str) -> str:
     part = parts[index]
     if rest.startswith(_CACHED):
         return f"{at}[{place + 1}].cachePoint{rest.removeprefix(_CACHED)}"
-    key = _KEYS.get(type(part), "") if not isinstance(part, Opaque) and rest else ""
+    key = _key(part) if rest else ""
     if isinstance(part, ToolResult) and rest.startswith(".content["):
         return _within(part.content, f"{at}[{place}]{key}.content", rest.removeprefix(".content"))
     return f"{at}[{place}]{key}{_FIELDS.get(rest, rest)}"
+
+
+def _key(part: Part) -> str:
+    """The key, or keys, under which a block has what it says."""
+    if not isinstance(part, Text):
+        return _KEYS.get(type(part), "")
+    match own_form(part, DIALECT):
+        case form if form == GUARD:
+            return ".guardContent.text"
+        case None | str():
+            return ""
+        case _:
+            return ".citationsContent"
 
 
 def _in_tools(tools: Sequence[Tool], rest: str) -> str:

@@ -19,7 +19,7 @@ from busbar.protocols.bedrock.tools import read_tool_choice, read_tools
 from busbar.protocols.bedrock.words import DIALECT, OWN_FORM
 from busbar.protocols.fields import as_object, take_int, take_list, take_number, take_object, take_text
 from busbar.protocols.ir import Message, Part, Request, Tool, ToolChoice
-from busbar.protocols.native import Native, native
+from busbar.protocols.native import Native, Rest, native
 from busbar.protocols.protocol import Document, InvalidRequest
 
 USER_KEY = "user_id"
@@ -91,7 +91,7 @@ def _take_tools(left: dict[str, Any], spelled: list[str]) -> tuple[list[Tool], T
         if choice is not None:
             del config["toolChoice"]
     if config or (found is None and choice is None):
-        left["toolConfig"] = config
+        left["toolConfig"] = Rest(config)
     return read_tools(found or (), "toolConfig.tools"), choice
 
 
@@ -113,7 +113,7 @@ def _take_inference(left: dict[str, Any], request: Request, spelled: list[str]) 
             spelled.append("stop:empty")
         request.stop = list(stop)
     if config:
-        left[_INFERENCE] = config
+        left[_INFERENCE] = Rest(config)
 
 
 def _take_top_k(left: dict[str, Any], spelled: list[str]) -> int | None:

@@ -34,7 +34,11 @@ class PartWriter:
         match part:
             case Text():
                 self.report_text(part, path)
-                return {"type": "text", "text": part.text} if part.text.strip() else None
+                if part.text.strip():
+                    return {"type": "text", "text": part.text}
+                if part.text:
+                    self._receipt.dropped(path, "white space alone is refused")
+                return None
             case Refusal():
                 return {"type": "text", "text": part.text} if part.text.strip() else None
             case Image():

@@ -100,7 +100,10 @@ def _write_tools(written: Document, request: Request, model: str, receipt: Recei
         path = f"tools[{at}]"
         if not isinstance(tool, FunctionTool):
             receipt.dropped(path, f"only {tool.dialect} has this tool")
-        elif wanted is not None and tool.name != wanted:
+            continue
+        if tool.cache is not None:
+            receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
+        if wanted is not None and tool.name != wanted:
             receipt.dropped(path, "only the tool that must be called can be sent")
         else:
             tools.append(tool)
@@ -121,8 +124,6 @@ def _write_tools(written: Document, request: Request, model: str, receipt: Recei
 
 
 def _tool(tool: FunctionTool, path: str, receipt: Receipt) -> dict[str, Any]:
-    if tool.cache is not None:
-        receipt.dropped(f"{path}.cache_control", "this dialect caches by itself")
     report_leftovers(tool, DIALECT, path, receipt)
     schema = tool_schema(tool.parameters)
     if tool.parameters and schema != tool.parameters:

@@ -16,6 +16,7 @@ from busbar.protocols.cohere.tools import OutputForm
 from busbar.protocols.cohere.words import DIALECT
 from busbar.protocols.ir import Document, Image, Opaque, Part, Request, Response, Text, Thinking, ToolResult, ToolUse
 from busbar.protocols.native import own_form
+from busbar.protocols.receipt import joined
 
 _SETTINGS: Mapping[str, str] = {
     "top_p": "p",
@@ -40,8 +41,13 @@ _INNER: Mapping[type, tuple[str, tuple[str, ...]]] = {
 """Parts that keep some of what they carry one level down."""
 
 
-def spell(document: Request | Response | None, path: str) -> str:
-    """`path`, which the IR gives to a place of `document`, in this dialect. None stands for a stream."""
+def spell(document: Request | Response | None, path: str, left: str = "") -> str:
+    """`path`, which the IR gives to a place of `document`, or a leftover there, in this dialect. None stands for a
+    stream."""
+    return joined(_spell(document, path), left)
+
+
+def _spell(document: Request | Response | None, path: str) -> str:
     found = _ELEMENT.match(path)
     if found is None:
         return _setting(document, path) if isinstance(document, Request) else path
@@ -51,18 +57,14 @@ def spell(document: Request | Response | None, path: str) -> str:
             return _tool(document, at, inner)
         case Request():
             turn = document.messages[at]
-            return _joined(f"messages[{at}]", _within(turn.parts, inner, own_form(turn, DIALECT)))
+            return joined(f"messages[{at}]", _within(turn.parts, inner, own_form(turn, DIALECT)))
         case Response():
             choice = document.choices[at]
             stop = _IN_ANSWERS.get(inner)
-            return stop or _joined("message", _within(choice.parts, inner, own_form(choice, DIALECT)))
+            return stop or joined("message", _within(choice.parts, inner, own_form(choice, DIALECT)))
         case None:
             stop = _IN_ANSWERS.get(inner)
-            return f"delta.{stop}" if stop else _joined("delta.message", inner)
-
-
-def _joined(outer: str, inner: str) -> str:
-    return f"{outer}.{inner}" if inner else outer
+            return f"delta.{stop}" if stop else joined("delta.message", inner)
 
 
 def _setting(request: Request, path: str) -> str:
@@ -74,13 +76,13 @@ def _setting(request: Request, path: str) -> str:
     if name in _SETTINGS:
         return _SETTINGS[name] + path.removeprefix(name)
     first, _, rest = path.partition(".")
-    return _joined(_SETTINGS[first], rest) if first in _SETTINGS else path
+    return joined(_SETTINGS[first], rest) if first in _SETTINGS else path
 
 
 def _tool(request: Request, at: int, inner: str) -> str:
     if inner == "strict":
         return "strict_tools"
-    return _joined(f"tools[{at}]", f"function.{inner}" if inner.startswith(_IN_FUNCTION) else inner)
+    return joined(f"tools[{at}]", f"function.{inner}" if inner.startswith(_IN_FUNCTION) else inner)
 
 
 def _within(parts: Sequence[Part], path: str, form: MessageForm | None) -> str:

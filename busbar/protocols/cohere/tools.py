@@ -9,7 +9,7 @@ from msgspec import Struct
 from busbar.protocols.cohere.words import DIALECT
 from busbar.protocols.fields import as_object, take_bool, take_int, take_object, take_text
 from busbar.protocols.ir import FunctionTool, Opaque, OutputFormat, Reasoning, Tool, ToolChoice
-from busbar.protocols.native import Native, own_fields, own_form
+from busbar.protocols.native import Native, Rest, own_fields, own_form
 
 _CHOICES: dict[str, Literal["required", "none", "auto"]] = {"REQUIRED": "required", "NONE": "none", "AUTO": "auto"}
 _SCHEMA_KEYS = ("json_schema", "schema")
@@ -29,7 +29,7 @@ def read_tool(value: Any, path: str, strict: bool | None) -> Tool:
     if left.get("type") != "function" or not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return Opaque(dialect=DIALECT, kind="tools", value=value)
     del left["type"]
-    inner = dict(function)
+    inner = Rest(function)
     tool = FunctionTool(
         name=inner.pop("name"),
         description=take_text(inner, "description", f"{path}.function"),

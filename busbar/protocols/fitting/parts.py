@@ -44,6 +44,7 @@ _PLACES: Mapping[Place, tuple[type, ...]] = {
     "assistant": _ASSISTANT,
     "answer": _ASSISTANT,
 }
+_Cached = Text | Image | Document | ToolUse | ToolResult
 CACHE_TTLS = frozenset({"5m", "1h"})
 """How long Claude keeps a prompt."""
 
@@ -70,8 +71,17 @@ class BlockFitter(ABC):
         self._minted_results = 0
 
     def fit_all(self, parts: list[Part], place: Place, path: str) -> list[Part]:
-        fitted = (self.fit(part, place, f"{path}[{index}]") for index, part in enumerate(parts))
-        return [part for part in fitted if part is not None]
+        """A cache point of a part that has no place goes to the one before it: all before it can be cached."""
+        fitted: list[Part] = []
+        for index, part in enumerate(parts):
+            where = f"{path}[{index}]"
+            if (fitting := self.fit(part, place, where)) is not None:
+                fitted.append(fitting)
+            elif isinstance(part, _Cached) and part.cache is not None and fitted:
+                bearer = fitted[-1]
+                if isinstance(bearer, _Cached) and bearer.cache is None:
+                    bearer.cache = self.fit_cache(part.cache, where)
+        return fitted
 
     def fit(self, part: Part, place: Place, path: str) -> Part | None:
         try:
@@ -124,6 +134,8 @@ class BlockFitter(ABC):
                 raise NoPlace(f"only {part.dialect} has {part.kind}")
             return part
         report_leftovers(part, self.dialect, path, self._receipt)
+        if isinstance(part, Text | ToolUse) and part.signature is not None:
+            self._receipt.dropped(f"{path}.signature", "only thinking is signed here")
         match part:
             case Text():
                 return self._text(part, place, path)

@@ -76,8 +76,9 @@ class EventStreamSplitter:
             buffer = data
         messages: list[bytes] = []
         start = 0
+        self._wanted_bytes = PRELUDE_BYTES
         try:
-            while (end := self._end(buffer, start)) is not None:
+            while start < len(buffer) and (end := self._end(buffer, start)) is not None:
                 messages.append(_checked(buffer[start:end]))
                 start = end
         except (CorruptFrame, FrameTooLarge):
@@ -85,12 +86,11 @@ class EventStreamSplitter:
             if not messages:
                 raise
         finally:
-            self._rest = bytearray(buffer[start:])
+            self._rest = bytearray(buffer[start:]) if start < len(buffer) else bytearray()
         return messages
 
     def _end(self, buffer: bytes, start: int) -> int | None:
         """Where the message ends that begins at `start`, or None while it has not ended."""
-        self._wanted_bytes = PRELUDE_BYTES
         if len(buffer) - start < PRELUDE_BYTES:
             return None
         total, headers, checksum = _prelude.unpack_from(buffer, start)
@@ -100,10 +100,11 @@ class EventStreamSplitter:
             raise FrameTooLarge(self._bound_bytes)
         if total < _MESSAGE_BYTES_MIN + headers:
             raise CorruptFrame("a message is shorter than its headers")
-        if len(buffer) - start < total:
+        end: int = start + total
+        if len(buffer) < end:
             self._wanted_bytes = total
             return None
-        return start + int(total)
+        return end
 
 
 class EventStreamDecoder:
@@ -143,7 +144,7 @@ def _headers_of(block: bytes) -> Mapping[str, HeaderValue]:
 
 
 def _checked(frame: bytes) -> bytes:
-    if crc32(memoryview(frame)[:-_CRC_BYTES]) != _number.unpack_from(frame, len(frame) - _CRC_BYTES)[0]:
+    if crc32(frame[:-_CRC_BYTES]) != _number.unpack_from(frame, len(frame) - _CRC_BYTES)[0]:
         raise CorruptFrame("the checksum of a message is wrong")
     return frame
 

@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.eventstream import EventStreamMessage, EventStreamSplitter, decode_message
-from busbar.protocols.framing.tap_notes import TapNotes
+from busbar.protocols.framing.tap_notes import TapNotes, is_object
+
+_CRC_BYTES = 4
+_CLOSING = ord("}")
+"""The last byte of a payload that was not cut off."""
 
 
 class EventStreamTap(TapNotes):
@@ -40,14 +44,11 @@ class EventStreamTap(TapNotes):
     def feed(self, data: bytes) -> bytes:
         """Whole messages out, as they came; nothing after the end. Raises `CorruptFrame`, `FrameTooLarge`."""
         passed: list[bytes] = []
-        if self.ended:
-            return b""
-        for frame in self._splitter.feed(data):
-            if not (self.content and self._only_content(frame)):
-                self._inspect(self, decode_message(frame))
-            passed.append(frame)
-            if self.ended:
+        for frame in self._splitter.feed(data) if not self.ended else ():
+            if self.ended or self.error is not None:
                 break
+            if self._passes(frame):
+                passed.append(frame)
         return b"".join(passed)
 
     def close(self) -> bytes:
@@ -55,3 +56,16 @@ class EventStreamTap(TapNotes):
         if not self.ended and not self._splitter.rest and self._complete_at_eof(self):
             self.ended = True
         return b""
+
+    def _passes(self, frame: bytes) -> bool:
+        """Looks at a message where it has to. What cannot be read does not pass, and neither does an error."""
+        if self.content and self._only_content(frame) and frame[-_CRC_BYTES - 1] == _CLOSING:
+            return True
+        message = decode_message(frame)
+        if message.payload and message.headers.get(":message-type") == "event" and not is_object(message.payload):
+            self.malformed += 1
+            return False
+        self._inspect(self, message)
+        if self.error is not None:
+            self._told = frame
+        return self.error is None

@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import SseEvent, SseSplitter, decode_frame
-from busbar.protocols.framing.tap_notes import TapNotes
+from busbar.protocols.framing.tap_notes import TapNotes, is_object
+
+_ENDS = (b"}\n\n", b"}\r\n\r\n")
+"""How a frame ends whose JSON was not cut off."""
+_DONE = b"[DONE]"
 
 
 class SseTap(TapNotes):
@@ -40,21 +44,42 @@ class SseTap(TapNotes):
     def feed(self, data: bytes) -> bytes:
         """Whole frames out, as they came. Raises `FrameTooLarge`."""
         frames = self._splitter.feed(data)
-        for frame in frames:
-            if not (self.content and self._only_content(frame)):
-                self._look(frame)
+        for at, frame in enumerate(frames):
+            if not self._is_plain(frame):
+                return b"".join([*frames[:at], *self._readable(frames[at:])])
         return b"".join(frames)
 
     def close(self) -> bytes:
         """Passes a last frame on that lacks only its blank line, if it is the one that completes the answer."""
         rest = self._splitter.rest
-        if rest and not self.ended:
-            self._look(rest)
+        had_error = self.error is not None
+        passed = self._readable([rest]) if rest and not self.ended else [rest]
+        if self._told and not had_error:
+            self._told += b"\n\n"
         if not self.ended and self._complete_at_eof(self):
             self.ended = True
-        return rest if self.ended else b""
+        return b"".join(passed) if self.ended else b""
 
-    def _look(self, frame: bytes) -> None:
-        event = decode_frame(frame)
-        if event is not None:
-            self._inspect(self, event)
+    def _is_plain(self, frame: bytes) -> bool:
+        """Whether there is nothing to look at: what the model says passes unparsed."""
+        return self.content and self.error is None and self._only_content(frame) and frame.endswith(_ENDS)
+
+    def _readable(self, frames: list[bytes]) -> list[bytes]:
+        """What of the frames passes: all that can be read, up to an error. What came with that is told with it (some
+        say twice that they failed), but for the mark of a good end."""
+        passed: list[bytes] = []
+        told: list[bytes] = []
+        for frame in frames if self.error is None else ():
+            event = None if self._is_plain(frame) else decode_frame(frame)
+            if event is not None:
+                done = event.data.strip() == _DONE
+                if not done and not is_object(event.data):
+                    self.malformed += 1
+                    continue
+                if told and done:
+                    continue
+                self._inspect(self, event)
+            (passed if self.error is None else told).append(frame)
+        if told:
+            self._told = b"".join(told)
+        return passed

@@ -2,11 +2,12 @@
 
 - Instructions stand before the conversation: all of them become `systemInstruction`, in their order.
 - Turns alternate between user and model, beginning with a user's: neighbours are merged, and where the source begins
-  otherwise, a user turn that says as good as nothing is put first.
+  otherwise, a user turn that says as good as nothing is put first; and last for a model that does not go on with a
+  turn of its own.
 - The results of a turn's calls stand in the user turn that follows, before anything else in it, each with the name of
   its function, which other dialects do not repeat there.
-- Gemini 3 refuses calls of the running turn (after the last thing that the user said) whose first is not signed:
-  those of other providers say so in place of the signature (`NO_SIGNATURE`).
+- Gemini 3 refuses calls of the running turn (after the last turn of the user without responses) whose first is not
+  signed: those of other providers say so in place of the signature (`NO_SIGNATURE`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from msgspec import Struct
 from busbar.protocols.gemini.fit_parts import fit_call, fit_media, fit_text, report_cache, written_id
 from busbar.protocols.gemini.fit_tools import fit_tool_name
 from busbar.protocols.gemini.parts_write import own_signature
-from busbar.protocols.gemini.words import DIALECT, NO_SIGNATURE, TOOL_CALL_ID, signs_calls
+from busbar.protocols.gemini.words import DIALECT, NO_SIGNATURE, TOOL_CALL_ID, continues_turns, signs_calls
 from busbar.protocols.ids import mint_id
 from busbar.protocols.ir import (
     Audio,
@@ -69,6 +70,9 @@ def fit_turns(request: Request, hop: Hop, receipt: Receipt) -> dict[str, Any]:
     if not turns or turns[0].speaker == "model":
         receipt.added("messages", "a conversation begins with a user turn")
         turns.insert(0, _Turn("user", [_SAYS_NOTHING]))
+    if turns[-1].speaker == "model" and not continues_turns(hop.model):
+        receipt.changed(f"messages[{len(request.messages) - 1}]", "this model does not go on with a turn of its own")
+        turns.append(_Turn("user", [_SAYS_NOTHING]))
     if signs_calls(hop.model):
         _sign_running_calls(turns, receipt)
     document: dict[str, Any] = {"contents": [{"role": turn.speaker, "parts": turn.parts} for turn in turns]}
@@ -90,7 +94,7 @@ def _alternate(turns: list[_Turn]) -> list[_Turn]:
 def _sign_running_calls(turns: list[_Turn], receipt: Receipt) -> None:
     for turn in reversed(turns):
         if turn.speaker == "user":
-            if any("functionResponse" not in part for part in turn.parts):
+            if not any("functionResponse" in part for part in turn.parts):
                 return
             continue
         first = next((part for part in turn.parts if "functionCall" in part), None)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from busbar.protocols.gemini.request_read import RequestForm
+from busbar.protocols.gemini.parts_read import CallForm
+from busbar.protocols.gemini.request_read import ContentForm, RequestForm
 from busbar.protocols.gemini.settings_read import OutputForm, ReasoningForm
-from busbar.protocols.gemini.tools import ToolForm
+from busbar.protocols.gemini.spelling import PLAIN, Marks, snake
+from busbar.protocols.gemini.tools import ChoiceForm, ToolForm
 from busbar.protocols.gemini.words import DIALECT
 from busbar.protocols.ir import (
     Audio,
@@ -24,10 +26,12 @@ from busbar.protocols.ir import (
     Part,
     Request,
     Response,
+    Text,
     ToolResult,
     ToolUse,
 )
-from busbar.protocols.native import own_form
+from busbar.protocols.native import Node, own_form
+from busbar.protocols.receipt import joined
 
 _SETTINGS: Mapping[str, str] = {
     "max_tokens": "maxOutputTokens",
@@ -51,8 +55,13 @@ _IN_ANSWERS: Mapping[str, str] = {
 }
 
 
-def spell(document: Request | Response | None, path: str) -> str:
-    """`path`, which the IR gives to a place of `document`, in this dialect. None stands for a stream."""
+def spell(document: Request | Response | None, path: str, left: str = "") -> str:
+    """`path`, which the IR gives to a place of `document`, or a leftover there, in this dialect. None stands for a
+    stream."""
+    return joined(_spell(document, path), left)
+
+
+def _spell(document: Request | Response | None, path: str) -> str:
     found = _ELEMENT.match(path)
     if found is None:
         return _setting(document, path) if isinstance(document, Request) else _answer_field(path)
@@ -61,14 +70,39 @@ def spell(document: Request | Response | None, path: str) -> str:
         case Request() if kind == "tools":
             return _tool(document, at, rest)
         case Request() if kind == "system":
-            return f"systemInstruction.parts[{at}]{rest}"
+            return _in_system(document, at, rest)
         case Request():
-            return f"contents[{at}]{_within(document.messages[at].parts, rest, '.parts')}"
+            turn = document.messages[at]
+            content = _nth("contents", at, _form(document).marks)
+            return content + _within(turn.parts, rest, ".parts", own_form(turn, DIALECT))
         case Response():
             rest = _IN_ANSWERS.get(rest, rest)
             return f"candidates[{at}]{_within(document.choices[at].parts, rest, '.content.parts')}"
         case None:
             return f"candidates[{at}]{_within((), _IN_ANSWERS.get(rest, rest), '.content.parts')}"
+
+
+def _form(request: Request) -> RequestForm:
+    form = own_form(request, DIALECT)
+    return form if isinstance(form, RequestForm) else RequestForm()
+
+
+def _spelled(name: str, marks: Marks) -> str:
+    """A field of this dialect as a document spelled it."""
+    return snake(name) if name in marks else name
+
+
+def _nth(name: str, at: int, marks: Marks) -> str:
+    """An element of a list, or the one element that stands there without its list."""
+    return _spelled(name, marks) + ("" if f"{name}[]" in marks else f"[{at}]")
+
+
+def _in_system(request: Request, at: int, rest: str) -> str:
+    form = _form(request)
+    system = _spelled("systemInstruction", form.marks)
+    if isinstance(form.system, ContentForm):
+        return f"{system}.{_nth('parts', at, form.system.marks)}{rest}"
+    return system
 
 
 def _answer_field(path: str) -> str:
@@ -79,64 +113,77 @@ def _answer_field(path: str) -> str:
 def _setting(request: Request, path: str) -> str:
     name, dot, rest = path.partition(".")
     bare, bracket, index = name.partition("[")
+    form = _form(request)
+    marks = form.config or PLAIN
+    config = _spelled("generationConfig", form.marks)
     if bare in _SETTINGS:
-        return f"generationConfig.{_SETTINGS[bare]}{bracket}{index}{dot}{rest}"
+        return f"{config}.{_spelled(_SETTINGS[bare], marks)}{bracket}{index}{dot}{rest}"
     match name:
         case "reasoning" if request.reasoning is not None:
-            return f"generationConfig.thinkingConfig{_of_reasoning(own_form(request.reasoning, DIALECT), dot + rest)}"
+            thinking = _of_reasoning(own_form(request.reasoning, DIALECT), dot + rest)
+            return f"{config}.{_spelled('thinkingConfig', marks)}{thinking}"
         case "output" if request.output is not None:
-            return f"generationConfig.{_of_output(own_form(request.output, DIALECT), rest)}"
+            return f"{config}.{_of_output(own_form(request.output, DIALECT), rest, marks)}"
+        case "system":
+            return _spelled("systemInstruction", form.marks)
         case "tool_choice":
-            field = "allowedFunctionNames" if rest == "name" else rest
-            return f"toolConfig.functionCallingConfig{dot}{field}"
+            choice = own_form(request.tool_choice, DIALECT) if request.tool_choice is not None else None
+            inner = choice.marks if isinstance(choice, ChoiceForm) else PLAIN
+            field = _spelled("allowedFunctionNames", inner) if rest == "name" else rest
+            calling = _spelled("functionCallingConfig", form.tool_config or PLAIN)
+            return f"{_spelled('toolConfig', form.marks)}.{calling}{dot}{field}"
         case _:
             return path
 
 
 def _of_reasoning(form: ReasoningForm | None, rest: str) -> str:
+    if form is None:
+        return rest
     match rest:
         case ".effort":
-            return ".thinkingLevel"
+            field = "thinkingLevel"
         case ".budget_tokens":
-            return ".thinkingBudget"
-        case "" if form is not None and form.level is not None:
-            return ".thinkingLevel"
-        case "" if form is not None and form.budget is not None:
-            return ".thinkingBudget"
+            field = "thinkingBudget"
+        case "" if form.level is not None:
+            field = "thinkingLevel"
+        case "" if form.budget is not None:
+            field = "thinkingBudget"
         case _:
             return rest
+    return f".{_spelled(field, form.marks)}"
 
 
-def _of_output(form: OutputForm | None, rest: str) -> str:
+def _of_output(form: OutputForm | None, rest: str, marks: Marks) -> str:
     head, dot, inner = rest.partition(".")
-    if head == "schema" and form is not None and form.field is not None:
-        return f"{form.field}{dot}{inner}"
-    return "responseMimeType"
+    if head in ("schema", "") and form is not None and form.field is not None:
+        return f"{_spelled(form.field, marks)}{dot}{inner}"
+    return _spelled("responseMimeType", marks)
 
 
 def _tool(request: Request, at: int, rest: str) -> str:
     """Tools are counted by the element that they stood in, and functions within it."""
     tool = request.tools[at]
-    element, within = _place(own_form(request, DIALECT), at)
+    form = _form(request)
+    element, within, marks = _place(form, at)
+    where = _nth("tools", element, form.marks)
     if not isinstance(tool, FunctionTool):
-        return f"tools[{element}].{tool.kind}"
+        return f"{where}.{tool.kind}"
     spelled = own_form(tool, DIALECT)
     if rest.startswith(".parameters") and isinstance(spelled, ToolForm) and spelled.field is not None:
-        rest = f".{spelled.field}{rest.removeprefix('.parameters')}"
-    return f"tools[{element}].functionDeclarations[{within}]{rest}"
+        rest = f".{_spelled(spelled.field, spelled.marks)}{rest.removeprefix('.parameters')}"
+    return f"{where}.{_nth('functionDeclarations', within, marks)}{rest}"
 
 
-def _place(form: RequestForm | None, at: int) -> tuple[int, int]:
-    """Which element of `tools` held the IR's tool number `at`, and as which of those in it."""
-    groups = (form.tools or ()) if form is not None else ()
-    for element, group in enumerate(groups):
+def _place(form: RequestForm, at: int) -> tuple[int, int, Marks]:
+    """Which element of `tools` held the IR's tool number `at`, as which of those in it, and how it was spelled."""
+    for element, group in enumerate(form.tools or ()):
         if at < group.size:
-            return element, at
+            return element, at, group.marks
         at -= group.size
-    return 0, at
+    return 0, at, PLAIN
 
 
-def _within(parts: Sequence[Part], rest: str, field: str) -> str:
+def _within(parts: Sequence[Part], rest: str, field: str, form: ContentForm | None = None) -> str:
     """`rest` of a path that leads to a turn of these `parts`, which stand in `field`."""
     found = _CONTENT.match(rest)
     if found is None:
@@ -145,25 +192,49 @@ def _within(parts: Sequence[Part], rest: str, field: str) -> str:
         return field + _in_part(None, found[2])
     at, rest = int(found[1]), found[2]
     part = parts[at] if at < len(parts) else None
-    return f"{field}[{at}]{_in_part(part, rest)}"
+    alone = isinstance(form, ContentForm) and "parts[]" in form.marks
+    return f"{field}{'' if alone else f'[{at}]'}{_in_part(part, rest)}"
 
 
 def _in_part(part: Part | None, rest: str) -> str:
+    marks = _marks_of(part)
     if rest == ".signature":
-        return ".thoughtSignature"
+        return f".{_spelled('thoughtSignature', marks)}"
     match part:
         case ToolUse() if rest in (".name", ".arguments"):
-            return f".functionCall{'.args' if rest == '.arguments' else rest}"
-        case ToolResult() if rest.startswith(".content[0]"):
-            return ".functionResponse.response"
-        case ToolResult() if rest.startswith(".content"):
-            return ".functionResponse.parts"
-        case ToolResult() if rest == ".is_error":
-            return ".functionResponse.response"
+            return f".{_spelled('functionCall', marks)}{'.args' if rest == '.arguments' else rest}"
+        case ToolResult() if rest.startswith(".content") or rest == ".is_error":
+            return f".{_spelled('functionResponse', marks)}{_in_result(part, rest)}"
         case Image() | Document() if rest.startswith(".source"):
             inner = "inlineData" if isinstance(part.source, Base64Data) else "fileData"
-            return f".{inner}{rest.removeprefix('.source')}"
+            return f".{_spelled(inner, marks)}{rest.removeprefix('.source')}"
         case Audio() if rest == ".format":
-            return ".inlineData.mimeType"
+            return f".{_spelled('inlineData', marks)}"
         case _:
             return rest
+
+
+def _in_result(result: ToolResult, rest: str) -> str:
+    """A response is a text in the IR, the first part of a result's content; media are the others."""
+    found = _CONTENT.match(rest)
+    form = own_form(result, DIALECT)
+    if found is None or found[1] is None:
+        return ".response" if found is None else ""
+    texts = sum(1 for part in result.content if isinstance(part, Text) and own_form(part, DIALECT) is None)
+    if int(found[1]) < texts:
+        return ".response"
+    inner = form.inner if isinstance(form, CallForm) else PLAIN
+    return f".{_nth('parts', int(found[1]) - texts, inner)}{_in_part(result.content[int(found[1])], found[2])}"
+
+
+def _marks_of(part: Part | None) -> Marks:
+    """How the fields of the object that holds a part were spelled."""
+    match own_form(part, DIALECT) if isinstance(part, Node) else None:
+        case CallForm() as form:
+            return form.outer
+        case frozenset() as marks:
+            return marks
+        case (frozenset() as marks, *_):
+            return marks
+        case _:
+            return PLAIN

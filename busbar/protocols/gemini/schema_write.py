@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from busbar.protocols.receipt import Receipt
 
 DEPTH_MAX = 32
@@ -26,24 +28,48 @@ _SHAPES = frozenset({"properties", "items", "enum"})
 _FORMATS = frozenset({"enum", "date-time", "int32", "int64", "float", "double"})
 
 
+class Place(Struct, frozen=True):
+    """Where the pieces of a schema stand: what it states itself at `at`, what it refers to at `home`. What it has
+    from elsewhere (`allOf`) is looked for at `home` as a whole."""
+
+    at: str
+    stated: Mapping[str, Any]
+    home: str
+    referred: Mapping[str, Any]
+
+    def of(self, key: str, name: str = "") -> str:
+        """Of a member, or of what it holds under `name`."""
+        for base, schema in ((self.at, self.stated), (self.home, self.referred)):
+            if key in schema and (not name or name in schema[key]):
+                return f"{base}.{key}{name and '.'}{name}"
+        return self.home
+
+
 class SchemaWriter:
-    """Writes one schema; `path` is where it stands, in the IR's names."""
+    """Writes one schema; `path` is where it stands, in the IR's names.
+
+    What a schema has no place for is told once, where it is met first: there may be as much of it as there are
+    properties."""
 
     def __init__(self, root: Mapping[str, Any], path: str, receipt: Receipt) -> None:
         self._root = root
         self._path = path
         self._receipt = receipt
         self._references = 0
+        self._told: set[str] = set()
 
     def write(self) -> dict[str, Any]:
-        return self._write(dict(self._root), 0, ())
+        return self._write(dict(self._root), self._path, 0, ())
 
-    def _write(self, schema: Mapping[str, Any], depth: int, trail: tuple[str, ...]) -> dict[str, Any]:
-        schema, trail = self._resolved(schema, trail)
+    def _write(self, schema: Mapping[str, Any], at: str, depth: int, trail: tuple[str, ...]) -> dict[str, Any]:
+        """`at` is where `schema` stands."""
+        stated = schema
+        schema, home, trail = self._resolved(stated, at, trail)
+        place = Place(at, stated, home, schema)
         if depth > DEPTH_MAX:
             self._receipt.changed(self._path, f"nested deeper than {DEPTH_MAX} levels: anything fits there")
             return {"type": "OBJECT"}
-        schema = self._merged(schema, trail)
+        schema = self._merged(schema, home, trail)
         written: dict[str, Any] = {}
         self._put_type(schema, written)
         for key, value in schema.items():
@@ -54,32 +80,34 @@ class SchemaWriter:
             ):
                 written[key] = value
             elif key not in _HANDLED:
-                self._drop(key, value)
-        self._put_enum(schema, written)
-        self._put_inner(schema, written, depth, trail)
+                self._drop(key, value, place)
+        self._put_enum(schema, written, place)
+        self._put_inner(schema, written, place, depth, trail)
         if not written.keys() & {"type", "anyOf"}:
             written["type"] = "STRING"
             if depth:
-                self._receipt.changed(self._path, "a schema that says no type is a text here")
+                self._tell("type", at, "a schema that says no type is a text here")
         return _alone(written) if "anyOf" in written else written
 
     def _resolved(
-        self, schema: Mapping[str, Any], trail: tuple[str, ...]
-    ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """Puts what a reference names in its place, with what stands beside the reference over it."""
+        self, schema: Mapping[str, Any], at: str, trail: tuple[str, ...]
+    ) -> tuple[Mapping[str, Any], str, tuple[str, ...]]:
+        """Puts what a reference names in its place, with what stands beside the reference over it. Gives where that
+        stands, too."""
         while isinstance(reference := schema.get("$ref"), str):
             beside = {key: value for key, value in schema.items() if key != "$ref"}
             target = _at(self._root, reference)
             self._references += 1
             if target is None or reference in trail or self._references > REFERENCES_MAX:
                 why = "a reference into itself" if target is not None else "a reference that leads nowhere"
-                self._receipt.changed(f"{self._path}.$ref", f"{why}: anything fits there")
-                return {"type": "object", **beside}, trail
+                self._tell("$ref", f"{at}.$ref", f"{why}: anything fits there")
+                return {"type": "object", **beside}, at, trail
             trail = (*trail, reference)
             schema = {**target, **beside}
-        return schema, trail
+            at = self._path + reference.removeprefix("#").replace("/", ".")
+        return schema, at, trail
 
-    def _merged(self, schema: Mapping[str, Any], trail: tuple[str, ...]) -> Mapping[str, Any]:
+    def _merged(self, schema: Mapping[str, Any], at: str, trail: tuple[str, ...]) -> Mapping[str, Any]:
         """`allOf` in one schema: properties and required names add up, of the rest the first word stands."""
         pieces = schema.get("allOf")
         if not isinstance(pieces, list):
@@ -88,7 +116,7 @@ class SchemaWriter:
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
-            whole = self._merged(self._resolved(piece, trail)[0], trail)
+            whole = self._merged(self._resolved(piece, at, trail)[0], at, trail)
             for key, value in whole.items():
                 if key == "properties" and isinstance(value, dict):
                     merged[key] = {**value, **merged.get(key, {})}
@@ -118,7 +146,7 @@ class SchemaWriter:
             return {"type": "ARRAY", "items": {"type": "STRING"}}
         return {"type": kind.upper()}
 
-    def _put_enum(self, schema: Mapping[str, Any], written: dict[str, Any]) -> None:
+    def _put_enum(self, schema: Mapping[str, Any], written: dict[str, Any], place: Place) -> None:
         """Values are texts here; numbers and others have no place, except null."""
         values = [schema["const"]] if "const" in schema else schema.get("enum")
         if not isinstance(values, list):
@@ -127,28 +155,32 @@ class SchemaWriter:
             written["nullable"] = True
         texts = [value for value in values if isinstance(value, str) and value]
         if len(texts) < len([value for value in values if value is not None]):
-            self._receipt.dropped(f"{self._path}.enum", "the values of an enum are texts here")
+            stated = "const" if "const" in schema else "enum"
+            self._tell("enum", place.of(stated), "the values of an enum are texts here")
             return
         if texts:
             written.setdefault("type", "STRING")
             written["enum"] = texts
 
     def _put_inner(
-        self, schema: Mapping[str, Any], written: dict[str, Any], depth: int, trail: tuple[str, ...]
+        self, schema: Mapping[str, Any], written: dict[str, Any], place: Place, depth: int, trail: tuple[str, ...]
     ) -> None:
         properties = schema.get("properties")
         if isinstance(properties, dict) and properties:
+            named = {name: each if isinstance(each, dict) else {} for name, each in properties.items()}
             written["properties"] = {
-                name: self._write(each if isinstance(each, dict) else {}, depth + 1, trail)
-                for name, each in properties.items()
+                name: self._write(each, place.of("properties", name), depth + 1, trail)
+                for name, each in named.items()
             }
         self._put_required(written)
         if written.get("type") == "ARRAY":
             items = schema.get("items")
-            written["items"] = self._write(items if isinstance(items, dict) else {}, depth + 1, trail)
-        alternatives = schema.get("anyOf", schema.get("oneOf"))
+            items = items if isinstance(items, dict) else {}
+            written["items"] = self._write(items, place.of("items"), depth + 1, trail)
+        key = "anyOf" if "anyOf" in schema else "oneOf"
+        alternatives = schema.get(key)
         if isinstance(alternatives, list):
-            self._put_alternatives(alternatives, written, depth, trail)
+            self._put_alternatives(alternatives, written, place.of(key), depth, trail)
 
     def _put_required(self, written: dict[str, Any]) -> None:
         """Whoever requires a property that is not defined is refused."""
@@ -161,51 +193,49 @@ class SchemaWriter:
             written["required"] = kept
 
     def _put_alternatives(
-        self, alternatives: list[Any], written: dict[str, Any], depth: int, trail: tuple[str, ...]
+        self, alternatives: list[Any], written: dict[str, Any], at: str, depth: int, trail: tuple[str, ...]
     ) -> None:
         """Null among the alternatives is `nullable`; one that is left alone is the schema itself."""
-        kept = [each for each in alternatives if isinstance(each, dict) and each.get("type") != "null"]
+        kept = [
+            (f"{at}[{nth}]", each)
+            for nth, each in enumerate(alternatives)
+            if isinstance(each, dict) and each.get("type") != "null"
+        ]
         if len(kept) < len(alternatives):
             written["nullable"] = True
         if len(kept) == 1:
-            for key, value in self._write(kept[0], depth + 1, trail).items():
+            for key, value in self._write(kept[0][1], kept[0][0], depth + 1, trail).items():
                 written.setdefault(key, value)
         elif written.keys() & _SHAPES:
-            self._receipt.dropped(f"{self._path}.anyOf", "alternatives do not stand beside a schema's own shape")
+            self._tell("anyOf", at, "alternatives do not stand beside a schema's own shape")
         elif kept:
-            written["anyOf"] = [self._write(each, depth + 1, trail) for each in kept]
+            written["anyOf"] = [self._write(each, where, depth + 1, trail) for where, each in kept]
 
-    def _drop(self, key: str, value: Any) -> None:
+    def _drop(self, key: str, value: Any, place: Place) -> None:
         if key in _SILENT or (key == "additionalProperties" and value is True):
             return
-        self._receipt.dropped(f"{self._path}.{key}", "not in this dialect's subset of JSON Schema")
+        self._tell(key, place.of(key), "not in this dialect's subset of JSON Schema")
+
+    def _tell(self, what: str, at: str, why: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            (self._receipt.changed if what in _MENDED else self._receipt.dropped)(at, why)
 
 
 _HANDLED = frozenset(
     {
-        "type",
-        "nullable",
-        "enum",
-        "const",
-        "properties",
-        "items",
-        "anyOf",
-        "oneOf",
-        "allOf",
-        "$ref",
-        "propertyOrdering",
+        *("type", "nullable", "enum", "const", "properties", "items"),
+        *("anyOf", "oneOf", "allOf", "$ref", "propertyOrdering"),
     }
 )
+_MENDED = frozenset({"type", "$ref"})
+"""Members in whose place something else is said; others are dropped."""
 
 
 def _alone(written: dict[str, Any]) -> dict[str, Any]:
     """`anyOf` by itself, as nothing else may stand beside it: what did is said by each alternative."""
     shared = {key: written[key] for key in ("description", "nullable") if key in written}
     return {"anyOf": [{**shared, **each} for each in written["anyOf"]]}
-
-
-def _is_kept(key: str, value: Any) -> bool:
-    return (key in _COUNTS and isinstance(value, int)) or (key == "format" and value in _FORMATS)
 
 
 def write_schema(schema: Mapping[str, Any], path: str, receipt: Receipt) -> dict[str, Any]:

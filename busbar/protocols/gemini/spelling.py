@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from busbar.protocols import fields
 from busbar.protocols.fields import as_object
+from busbar.protocols.native import Rest
 from busbar.protocols.protocol import InvalidRequest
 
 Marks: TypeAlias = frozenset[str]
@@ -59,7 +60,7 @@ class Level:
     def put_back(self, name: str, rest: dict[str, Any]) -> None:
         """What an inner object did not have taken from it stays a leftover at its place."""
         if rest:
-            self.left[snake(name) if name in self._marks else name] = rest
+            self.left[snake(name) if name in self._marks else name] = Rest(rest)
 
     def text(self, name: str) -> str | None:
         return fields.take_text(self.left, self._spelled(name), self.path)

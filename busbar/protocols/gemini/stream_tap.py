@@ -33,13 +33,19 @@ class GeminiTap:
     """A `StreamPipe`. An answer is whole (`ended`) when the connection ends after every candidate said why it
     stopped."""
 
-    __slots__ = ("_array", "_finished", "_frames", "_seen", "content", "ended", "error", "usage")
+    __slots__ = (
+        *("_array", "_finished", "_frames", "_seen", "_told"),
+        *("content", "ended", "error", "malformed", "usage"),
+    )
 
     def __init__(self, framing: str = "") -> None:
         self._frames = Frames()
         self._array = JsonArrayWriter() if framing == ARRAY else None
         self._seen: set[int] = set()
         self._finished: set[int] = set()
+        self._told: Frame | None = None
+        """The provider's own error, kept back until `break_off`."""
+        self.malformed = 0
         self.content = False
         self.ended = False
         self.usage: Usage | None = None
@@ -52,24 +58,33 @@ class GeminiTap:
 
     def feed(self, data: bytes) -> bytes:
         """Raises `FrameTooLarge`."""
-        frames = self._frames.feed(data)
-        for frame in frames:
-            self._look(frame)
-        return self._passed(frames)
+        return self._passed(self._readable(self._frames.feed(data)))
 
     def close(self) -> bytes:
-        """Passes a last frame on that lacks only its blank line, if it completes the answer or says why it broke."""
-        frames = self._frames.close()
-        for frame in frames:
-            self._look(frame)
+        """Passes a last frame on that lacks only its blank line, if it completes the answer."""
+        frames = self._readable(self._frames.close())
         self.ended = self.finished and self.error is None
-        if not self.ended:
-            return self._passed(frames) if self.error is not None else b""
-        return self._passed(frames) + self._closing()
+        return self._passed(frames) + self._closing() if self.ended else b""
 
     def break_off(self, report: ErrorReport) -> bytes:
-        told = b"" if self.error is not None else self._framed(write_error_document(report))
-        return told + self._closing()
+        told, self._told = self._told, None
+        if self.error is None:
+            return self._framed(write_error_document(report)) + self._closing()
+        return self._passed([told] if told is not None else []) + self._closing()
+
+    def _readable(self, frames: list[Frame]) -> list[Frame]:
+        """What of the frames passes: all that can be read, up to an error."""
+        passed = []
+        for frame in frames:
+            if self.error is not None:
+                break
+            if not self._look(frame):
+                self.malformed += 1
+            elif self.error is not None:
+                self._told = frame
+            else:
+                passed.append(frame)
+        return passed
 
     def _closing(self) -> bytes:
         return b"" if self._array is None else self._array.close()
@@ -93,18 +108,19 @@ class GeminiTap:
                 return b""  # no JSON, and no frame could hold it
         return encode_event(data)
 
-    def _look(self, frame: Frame) -> None:
+    def _look(self, frame: Frame) -> bool:
+        """False: it cannot be read, and the caller's SDK would break on it."""
         data = frame.data
-        if data is None or self.error is not None:
-            return
-        if self.content and not any(word in data for word in _MATTERS):
-            return
+        if data is None:
+            return True
+        if self.content and data.endswith(b"}") and not any(word in data for word in _MATTERS):
+            return True
         try:
             document = _decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return
+            return False
         if not isinstance(document, dict):
-            return
+            return False
         candidates = document.get("candidates")
         for entry in candidates if isinstance(candidates, list) else ():
             if isinstance(entry, dict):
@@ -116,6 +132,7 @@ class GeminiTap:
         if isinstance(usage, dict):
             self.usage = merged(self.usage, read_usage(usage))
         self.error = error_in_answer(document)
+        return True
 
     def _look_at(self, entry: dict[str, Any]) -> None:
         index = candidate_index(entry)

@@ -24,6 +24,7 @@ REQUEST_ID = IdStyle("req_")
 NO_SIGNATURE = "skip_thought_signature_validator"
 """What Gemini 3 takes in place of a signature that another provider's call cannot have (documented)."""
 
+_NO_PREFILL = re.compile(r"gemini-(?:3\.5-flash-lite|3\.[6-9]|[4-9]|\d\d)|-latest\Z")
 _SIGNS_CALLS = re.compile(r"gemini-(?:[3-9]|\d\d)|-latest\Z")
 
 
@@ -36,6 +37,12 @@ def answer_id(foreign: str, nonce: str) -> str:
 def signs_calls(model: str) -> bool:
     """Whether `model` may refuse calls of the running turn that are not signed: Gemini 3, and names that move on."""
     return _SIGNS_CALLS.search(model) is not None
+
+
+def continues_turns(model: str) -> bool:
+    """Whether `model` goes on with a last turn of its own: models from July 2026 on refuse one ("Requests ending with
+    a model turn are not supported unless the last part is a function response"), and so may names that move on."""
+    return _NO_PREFILL.search(model) is None
 
 
 _FILTERED = (

@@ -2,7 +2,8 @@
 
 An own message goes back as it came. Another dialect's turns are brought into this dialect's order: the tool results
 of a turn become `tool` messages, which must stand directly after the calls they answer; what they hold beyond text,
-and what else the turn says, follows in a `user` message. Thinking of earlier turns has no place here.
+and what else the turn says, follows in a `user` message. So does an assistant's turn that goes on after its calls: it
+is one with them. Thinking of earlier turns has no place here.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from busbar.protocols.fitting.as_text import ERROR_PREFIX, instruction_texts
-from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Text, Thinking, ToolResult, ToolUse
+from busbar.protocols.fitting.turns import SAYS_NOTHING
+from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Request, Text, Thinking, ToolResult, ToolUse
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import own_fields, own_form
+from busbar.protocols.native import is_own, own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm
 from busbar.protocols.openai.answer_write import call_id, write_call, write_own_answer
 from busbar.protocols.openai.content_write import report_cache, write_part
@@ -20,13 +22,34 @@ from busbar.protocols.openai.words import DIALECT
 from busbar.protocols.receipt import Receipt
 
 
-def write_system(parts: list[Part], receipt: Receipt) -> list[dict[str, Any]]:
-    """The instructions that another dialect keeps apart, as the first message: one text."""
-    text = _instructions(parts, "system", receipt)
-    return [{"role": "system", "content": text}] if text else []
+def write_messages(request: Request, receipt: Receipt) -> list[dict[str, Any]]:
+    """The messages of `request`; instructions that another dialect keeps apart are the first of them, one text. A
+    request must have a message: of another dialect, it may have none that can be written."""
+    text = _instructions(request.system, "system", receipt)
+    written: list[dict[str, Any]] = [{"role": "system", "content": text}] if text else []
+    for at, message in enumerate(request.messages):
+        messages = _write_message(message, f"messages[{at}]", receipt)
+        if messages and written and not is_own(message, DIALECT) and _goes_on(written[-1], messages[0]):
+            written[-1] = _joined(written[-1], messages.pop(0))
+        written += messages
+    if not written and not is_own(request, DIALECT):
+        receipt.added("messages[0]", "a request says something")
+        written.append({"role": "user", "content": SAYS_NOTHING})
+    return written
 
 
-def write_message(message: Message, path: str, receipt: Receipt) -> list[dict[str, Any]]:
+def _goes_on(turn: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether the assistant's `turn` calls tools, and goes on `after` that before they are answered."""
+    return after["role"] == "assistant" and turn["role"] == "assistant" and bool(turn.get("tool_calls"))
+
+
+def _joined(turn: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    texts = [each["content"] for each in (turn, after) if each["content"]]
+    calls = [*turn["tool_calls"], *after.get("tool_calls", ())]
+    return {**turn, **after, "content": "\n\n".join(texts) or None, "tool_calls": calls}
+
+
+def _write_message(message: Message, path: str, receipt: Receipt) -> list[dict[str, Any]]:
     """The messages that say what `message` says: none, one or several."""
     form = own_form(message, DIALECT)
     if isinstance(form, MessageForm):
@@ -65,6 +88,7 @@ def _write_assistant(message: Message, path: str, receipt: Receipt) -> list[dict
                 _report_text(part, where, receipt)
                 texts.append(part.text)
             case ToolUse():
+                _report_signature(part, where, receipt)
                 calls.append(write_call(part, where, receipt, at, path))
             case Refusal():
                 document["refusal"] = part.text
@@ -127,8 +151,10 @@ def _written(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None:
     """A part of a user's turn; an empty text says nothing and is refused by some."""
     if isinstance(part, Refusal):
         return {"type": "text", "text": part.text}
-    if isinstance(part, Text) and part.citations:
-        receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
+    if isinstance(part, Text):
+        _report_signature(part, path, receipt)
+        if part.citations:
+            receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
     written = write_part(part, path, receipt)
     return None if written is not None and written.get("text") == "" else written
 
@@ -137,7 +163,13 @@ def _instructions(parts: list[Part], path: str, receipt: Receipt) -> str:
     return "\n\n".join(text for text in instruction_texts(parts, path, _report_text, receipt) if text)
 
 
+def _report_signature(part: Text | ToolUse, path: str, receipt: Receipt) -> None:
+    if part.signature is not None:
+        receipt.dropped(f"{path}.signature", "nothing is signed in this dialect")
+
+
 def _report_text(part: Text, path: str, receipt: Receipt) -> None:
+    _report_signature(part, path, receipt)
     if part.citations:
         receipt.dropped(f"{path}.citations", "no place in a message of this dialect")
     report_cache(part.cache, path, receipt)

@@ -31,6 +31,7 @@ from busbar.protocols.openai.answer import DETAILS, THINKING_FIELDS, TOOL_CALLS,
 from busbar.protocols.openai.response import ChoiceForm
 from busbar.protocols.openai.tools import LEGACY
 from busbar.protocols.openai.words import DIALECT
+from busbar.protocols.receipt import joined
 
 _ELEMENT = re.compile(r"(messages|choices|tools)\[(\d+)\](.*)\Z", re.DOTALL)
 _PART = re.compile(r"\.content\[(\d+)\](.*)\Z", re.DOTALL)
@@ -38,14 +39,19 @@ _IN_FUNCTION = (".name", ".description", ".parameters", ".strict")
 _INNER: Mapping[type, tuple[str, tuple[str, ...]]] = {
     ToolUse: (".function", (".name", ".arguments")),
     Image: (".image_url", (".source", ".detail")),
-    Document: (".file", (".source",)),
+    Document: (".file", (".source", ".title")),
     Audio: (".input_audio", (".format",)),
 }
 """Parts that keep some of what they carry one level down."""
 
 
-def spell(document: Request | Response | None, path: str) -> str:
-    """`path`, which the IR gives to a place of `document`, in this dialect. None stands for a stream."""
+def spell(document: Request | Response | None, path: str, left: str = "") -> str:
+    """`path`, which the IR gives to a place of `document`, or a leftover there, in this dialect. None stands for a
+    stream."""
+    return joined(_spell(document, path), left)
+
+
+def _spell(document: Request | Response | None, path: str) -> str:
     found = _ELEMENT.match(path)
     if found is None:
         return _setting(document, path) if isinstance(document, Request) else path
@@ -66,7 +72,7 @@ def spell(document: Request | Response | None, path: str) -> str:
 
 
 def _setting(request: Request, path: str) -> str:
-    name, _, rest = path.partition(".")
+    name = path.partition(".")[0]
     match name:
         case "max_tokens":
             stated: Sequence[str] = getattr(own_form(request, DIALECT), "max_tokens", ())
@@ -76,8 +82,12 @@ def _setting(request: Request, path: str) -> str:
         case "output" if request.output is not None:
             inner = ".json_schema" if request.output.mode == "schema" else ""
             return f"response_format{inner}{path.removeprefix(name)}"
-        case "tool_choice" if rest == "name":
-            return "tool_choice.function.name"
+        case "tool_choice" if request.tool_choice is not None:
+            legacy = own_form(request.tool_choice, DIALECT) == LEGACY
+            within = path.removeprefix(name).replace(".name", ".name" if legacy else ".function.name", 1)
+            return ("function_call" if legacy else name) + within
+        case _ if name.startswith("stop[") and getattr(own_form(request, DIALECT), "stop_text", False):
+            return "stop"
         case _:
             return path
 
@@ -101,7 +111,7 @@ def _within(parts: Sequence[Part], rest: str, form: MessageForm | None, message:
         return f"{message}.annotations"
     inner, keys = _INNER.get(type(part), ("", ()))
     if keys and rest.startswith(keys):
-        rest = inner + rest.removeprefix(".source")
+        rest = inner + rest.removeprefix(".source").replace(".title", ".filename", 1)
     field = _field(part)
     if field == "content" and form is not None and form.content == "text":
         return f"{message}.content{rest}"

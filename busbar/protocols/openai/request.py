@@ -15,9 +15,9 @@ from busbar.protocols.fields import take_bool, take_int, take_list, take_number,
 from busbar.protocols.fitting.settings import within
 from busbar.protocols.ir import Opaque, Request
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import Native, own_fields, own_form
+from busbar.protocols.native import Native, Rest, own_fields, own_form
 from busbar.protocols.openai.messages import MessageReader
-from busbar.protocols.openai.messages_write import write_message, write_system
+from busbar.protocols.openai.messages_write import write_messages
 from busbar.protocols.openai.reasoning import read_reasoning, write_reasoning
 from busbar.protocols.openai.tools import (
     LEGACY,
@@ -111,7 +111,7 @@ def _read_stream_options(left: dict[str, Any], request: Request) -> None:
     if isinstance(options, dict) and isinstance(options.get("include_usage"), bool):
         rest = dict(options)
         request.stream_usage = rest.pop("include_usage")
-        left["stream_options"] = rest
+        left["stream_options"] = Rest(rest)
         if not rest:
             del left["stream_options"]
 
@@ -150,9 +150,7 @@ def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
     document: Document = {**own_fields(request, DIALECT)}
     if model := hop.model or request.model:
         document["model"] = model
-    document["messages"] = write_system(request.system, receipt)
-    for at, message in enumerate(request.messages):
-        document["messages"] += write_message(message, f"messages[{at}]", receipt)
+    document["messages"] = write_messages(request, receipt)
     if isinstance(form, RequestForm):
         _write_own(document, request, form)
     else:

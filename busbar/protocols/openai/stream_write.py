@@ -73,12 +73,15 @@ class _Block:
 
 
 class _Choice:
-    __slots__ = ("blocks", "calls", "chars", "head", "stopped")
+    __slots__ = ("annotations", "blocks", "calls", "chars", "head", "stopped")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
         """The bytes of a chunk up to the delta."""
         self.blocks: dict[int, _Block] = {}
+        self.annotations: list[dict[str, Any]] = []
+        """Those of the texts that ended. All are told in one delta, as providers do: OpenAI's own SDK adds deltas up,
+        and cannot add a second list of entries without indexes."""
         self.calls = 0
         self.chars = 0
         self.stopped = False
@@ -233,12 +236,14 @@ class OpenaiStreamWriter:
             write_citation(citation, block.begins_at, length, "choices[0].content.citations", self._receipt)
             for citation in block.citations
         ]
-        annotations = [annotation for annotation in written if annotation is not None]
-        return out + (self._delta(choice, b'{"annotations":%b}' % _encode(annotations)) if annotations else b"")
+        choice.annotations += [annotation for annotation in written if annotation is not None]
+        return out
 
     def _stop(self, event: Stopped) -> bytes:
         choice, out = self._choice(event.choice)
         choice.stopped = True
+        if choice.annotations:
+            out += self._delta(choice, b'{"annotations":%b}' % _encode(choice.annotations))
         report_stop(event.stop, f"choices[{event.choice}].stop", self._receipt)
         return out + self._delta(choice, b"{}", _encode(finish_word(event.stop)))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
-from busbar.protocols.fitting.tools import fit_openai_parameters, fit_tool_name
+from busbar.protocols.fitting.tools import fit_openai_parameters, fit_openai_strict, fit_tool_name
 from busbar.protocols.ir import FunctionTool, Opaque, OutputFormat, Tool, ToolChoice
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import Native, is_own, own_fields, own_form
+from busbar.protocols.native import Native, Rest, is_own, own_fields, own_form
 from busbar.protocols.openai.content import read_cache
 from busbar.protocols.openai.content_write import put_cache, report_cache
 from busbar.protocols.openai.words import DIALECT
@@ -30,7 +30,7 @@ def read_tool(value: Any, path: str) -> Tool:
     cache = read_cache(left)
     tool = _read_function(take_object(left, "function", path) or {}, f"{path}.function")
     if tool.native is not None and tool.native.fields:
-        left["function"] = tool.native.fields
+        left["function"] = Rest(tool.native.fields)
     tool.native = Native(DIALECT, left)
     tool.cache = cache
     return tool
@@ -84,8 +84,9 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
     if tool.description is not None:
         function["description"] = tool.description
     function["parameters"] = fit_openai_parameters(tool.parameters, path, receipt)
-    if tool.strict is not None:
-        function["strict"] = tool.strict
+    strict = fit_openai_strict(tool.strict, function["parameters"], path, receipt)
+    if strict is not None:
+        function["strict"] = strict
     return {"type": "function", "function": function}
 
 
@@ -105,8 +106,7 @@ def read_tool_choice(value: Any) -> ToolChoice | None:
     function = left.get("function")
     if kind not in (None, "function") or not isinstance(function, dict) or not isinstance(function.get("name"), str):
         return None
-    inner = dict(function)
-    left["function"] = inner
+    left["function"] = inner = Rest(function)
     return ToolChoice(mode="one", name=inner.pop("name"), native=Native(DIALECT, left, kind))
 
 
@@ -136,7 +136,7 @@ def read_output(left: dict[str, Any], path: str) -> OutputFormat | None:
         case "json_object":
             output = OutputFormat(mode="json", native=Native(DIALECT, rest))
         case "json_schema" if isinstance(rest.get("json_schema"), dict):
-            inner = dict(rest["json_schema"])
+            inner = Rest(rest["json_schema"])
             at = f"{path}response_format.json_schema"
             rest["json_schema"] = inner
             output = OutputFormat(

@@ -23,6 +23,7 @@ from busbar.protocols.responses.receipt_paths import spell
 from busbar.protocols.responses.request_read import read_request
 from busbar.protocols.responses.request_write import write_request
 from busbar.protocols.responses.response import inspect_response, read_response, write_response
+from busbar.protocols.responses.stream_form import stream_trace
 from busbar.protocols.responses.stream_read import ResponsesStreamReader
 from busbar.protocols.responses.stream_tap import stream_tap
 from busbar.protocols.responses.stream_write import ResponsesStreamWriter
@@ -49,6 +50,7 @@ PROTOCOL = Protocol(
     stream_reader=ResponsesStreamReader,
     stream_writer=ResponsesStreamWriter,
     stream_tap=stream_tap,
+    stream_trace=stream_trace,
     read_error=read_error,
     write_error=write_error,
     spell=spell,

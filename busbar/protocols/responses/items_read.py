@@ -145,7 +145,8 @@ def _kind(left: Mapping[str, Any]) -> str:
 
 def _speaker(left: Mapping[str, Any], kind: str, path: str) -> Role:
     if kind == "message":
-        role = _ROLES.get(left.get("role"))
+        stated = left.get("role")
+        role = _ROLES.get(stated) if isinstance(stated, str) else None
         if role is None:
             raise InvalidRequest(f"{path}.role", "expected user, assistant, system or developer")
         return role
@@ -219,6 +220,8 @@ def _take_pieces(left: dict[str, Any], key: str, kind: str) -> list[str] | None:
         return None
     for piece in pieces:
         if not isinstance(piece, dict) or piece.keys() != {"type", "text"} or piece["type"] != kind:
+            return None
+        if not isinstance(piece["text"], str):
             return None
     del left[key]
     return [piece["text"] for piece in pieces]

@@ -16,7 +16,7 @@ import msgspec
 
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ir import Citation, ToolUse
-from busbar.protocols.protocol import Hop
+from busbar.protocols.protocol import Hop, WireItem
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.responses.answer_write import (
     call_item,
@@ -34,22 +34,37 @@ class Output:
     """What all items of one stream share: the count of events, and of items. `finished` are the items as the
     response will repeat them, each at its place once it has begun."""
 
-    __slots__ = ("finished", "hop", "sequence")
+    __slots__ = ("_known", "_named", "finished", "hop", "sequence")
 
     def __init__(self, hop: Hop) -> None:
         self.hop = hop
-        self.sequence = 0
+        self.sequence = hop.trace.number
         self.finished: list[dict[str, Any]] = []
+        self._known = list(hop.trace.items)
+        """Items that the caller has already, of which the blocks are still to come."""
+        self._named: dict[int, WireItem] = {}
+        """Such items, by their place."""
 
     def event(self, kind: str, **facts: Any) -> bytes:
         document = {"type": kind, **facts, "sequence_number": self.sequence}
         self.sequence += 1
         return encode_event(_encode(document), kind)
 
-    def place(self) -> int:
-        """The place of a new item."""
+    def place(self, kind: str) -> int:
+        """The place of a new item. Thoughts that the caller has, and that say nothing, are no blocks in the IR: they
+        stay where they are."""
+        while self._known:
+            known = self._named[len(self.finished)] = self._known.pop(0)
+            if known.kind == kind:
+                break
+            self.finished.append({"id": known.id, "type": known.kind, "summary": []})
         self.finished.append({})
         return len(self.finished) - 1
+
+    def named(self, place: int, item: dict[str, Any]) -> dict[str, Any]:
+        """`item` under the id by which the caller knows it."""
+        known = self._named.get(place)
+        return item if known is None else {**item, "id": known.id}
 
     def added(self, place: int, item: dict[str, Any]) -> bytes:
         self.finished[place] = item
@@ -57,6 +72,9 @@ class Output:
 
     def done(self, place: int, item: dict[str, Any]) -> bytes:
         self.finished[place] = item
+        known = self._named.get(place)
+        if known is not None and known.done:
+            return b""
         return self.event("response.output_item.done", output_index=place, item=item)
 
 
@@ -90,14 +108,14 @@ class Message:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._place = output.place()
+        self._place = output.place("message")
         self._content: list[dict[str, Any]] = []
         self._open = 0
         self._left = False
         self.item_id = ""
 
     def begin(self) -> bytes:
-        item = message_item(self._place, [], "in_progress", self._output.hop)
+        item = self._output.named(self._place, message_item(self._place, [], "in_progress", self._output.hop))
         self.item_id = item["id"]
         return self._output.added(self._place, item)
 
@@ -123,7 +141,7 @@ class Message:
 
     def _done(self) -> bytes:
         item = message_item(self._place, self._content, "completed", self._output.hop)
-        return self._output.done(self._place, item)
+        return self._output.done(self._place, self._output.named(self._place, item))
 
 
 class Piece:
@@ -176,8 +194,8 @@ class Thought:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._place = output.place()
-        self._item = reasoning_item(self._place, "", None, output.hop)
+        self._place = output.place("reasoning")
+        self._item = output.named(self._place, reasoning_item(self._place, "", None, output.hop))
         self._where = {"item_id": self._item["id"], "output_index": self._place, "summary_index": 0}
         self._deltas: _Deltas | None = None
         self.state: str | None = None
@@ -203,7 +221,8 @@ class Thought:
             out = output.event("response.reasoning_summary_text.done", **self._where, text=text)
             part = {"type": "summary_text", "text": text}
             out += output.event("response.reasoning_summary_part.done", **self._where, part=part)
-        return out + output.done(self._place, reasoning_item(self._place, text, self.state, output.hop))
+        item = output.named(self._place, reasoning_item(self._place, text, self.state, output.hop))
+        return out + output.done(self._place, item)
 
 
 class Call:
@@ -213,11 +232,12 @@ class Call:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._place = output.place()
+        self._place = output.place("function_call")
         self.citations: list[Citation] = []
 
     def begin(self, use: ToolUse, path: str, receipt: Receipt) -> bytes:
         item = call_item(use, self._place, path, "in_progress", self._output.hop, receipt)
+        item = self._output.named(self._place, item)
         item["arguments"] = ""
         self._item = item
         self._where = {"item_id": item["id"], "output_index": self._place}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from busbar.protocols.ir import (
     ArgumentsDelta,
@@ -28,6 +29,7 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.native import Native
+from busbar.protocols.protocol import Trace, WireItem
 from busbar.protocols.responses.content_write import write_own_citation
 from busbar.protocols.responses.usage import write_usage
 from busbar.protocols.responses.words import DIALECT, split_name
@@ -79,6 +81,24 @@ class Draft:
     def chunk(self) -> Chunk:
         form = WireForm(self._event, self._document, tuple(self._slots), self.inside)
         return Chunk(events=self.events, native=Native(DIALECT, self.left, form))
+
+
+def stream_trace(trace: Trace, chunk: Chunk) -> Trace:
+    """Follows the numbers of events, and the items that begin and end."""
+    form = None if chunk.native is None else chunk.native.form
+    document = form.document if isinstance(form, WireForm) else None
+    if document is None:
+        return trace
+    number = document.get("sequence_number")
+    trace = replace(trace, number=number + 1 if type(number) is int else trace.number + 1)
+    item = document.get("item")
+    if not isinstance(item, dict):
+        return trace
+    seen = WireItem(str(item.get("type")), str(item.get("id")))
+    if document.get("type") == "response.output_item.added":
+        return replace(trace, items=(*trace.items, seen))
+    items = [replace(known, done=known.done or known == seen) for known in trace.items]
+    return replace(trace, items=tuple(items))
 
 
 def restore(chunk: Chunk) -> tuple[str, dict[str, Any]]:

@@ -232,6 +232,8 @@ class ResponsesStreamReader:
         else:
             signal = signal_of_error(document.get("error") or document)
         draft = Draft(frame.event, document)
+        if isinstance(response, dict) and isinstance(response.get("usage"), dict):
+            draft.add(UsageSeen(usage=read_usage(response["usage"])))
         if signal is not None:
             draft.add(Errored(signal=signal))
         return draft.chunk()

@@ -90,15 +90,19 @@ class _Look:
                 if failed and response is not None
                 else signal_of_error(document.get("error") or document)
             )
+            self._note_usage(tap, response)
         elif kind in _ENDING:
             tap.finished = tap.ended = True
             if isinstance(response, dict):
                 items = response.get("output")
                 tap.content = tap.content or any(map(_is_content, items if isinstance(items, list) else ()))
-                if isinstance(usage := response.get("usage"), dict):
-                    tap.usage = read_usage(usage)
+                self._note_usage(tap, response)
         elif not tap.content and kind not in _SILENT:
             tap.content = _says_something(kind, document)
+
+    def _note_usage(self, tap: SseTap, response: Any) -> None:
+        if isinstance(response, dict) and isinstance(usage := response.get("usage"), dict):
+            tap.usage = read_usage(usage)
 
 
 def _says_something(kind: str, document: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from busbar.protocols.fields import as_object, take_bool, take_object, take_text
-from busbar.protocols.fitting.tools import fit_openai_parameters
+from busbar.protocols.fitting.tools import fit_openai_parameters, fit_openai_strict
 from busbar.protocols.ir import FunctionTool, Opaque, Tool, ToolChoice
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import Native, own_fields, own_form
@@ -20,7 +20,7 @@ from busbar.protocols.receipt import Receipt
 from busbar.protocols.responses.content_write import report_cache
 from busbar.protocols.responses.words import DIALECT, flat_name, split_name, tool_name
 
-_NAMESPACE = "namespace"
+NAMESPACE = "namespace"
 _FACTS = ("description", "parameters", "strict")
 
 
@@ -47,7 +47,7 @@ def _read_tool(left: dict[str, Any], at: int) -> Iterator[Tool]:
                 tool = _read_function(dict(function), f"tools[{at}].tools[{nth}]", form)
                 tool.name = flat_name(space, tool.name)
                 if nth == 0 and envelope:
-                    tool.native = Native(DIALECT, {**own_fields(tool, DIALECT), _NAMESPACE: envelope}, form)
+                    tool.native = Native(DIALECT, {**own_fields(tool, DIALECT), NAMESPACE: envelope}, form)
                 yield tool
         case _:
             yield Opaque(dialect=DIALECT, kind="tools", value=left)
@@ -84,15 +84,15 @@ def write_own_tools(tools: list[Tool]) -> list[dict[str, Any]]:
             continue
         if opened != form.at:
             opened = form.at
-            envelope = own_fields(tool, DIALECT).get(_NAMESPACE, {})
-            written.append({**envelope, "type": _NAMESPACE, "name": namespace, "tools": []})
+            envelope = own_fields(tool, DIALECT).get(NAMESPACE, {})
+            written.append({**envelope, "type": NAMESPACE, "name": namespace, "tools": []})
         written[-1]["tools"].append(function)
     return written
 
 
 def _own_function(tool: FunctionTool, form: ToolForm) -> tuple[str | None, dict[str, Any]]:
     namespace, name = (None, tool.name) if form.inner is None else split_name(tool.name)
-    left = {key: value for key, value in own_fields(tool, DIALECT).items() if key != _NAMESPACE or form.inner is None}
+    left = {key: value for key, value in own_fields(tool, DIALECT).items() if key != NAMESPACE or form.inner is None}
     facts = {key: value for key in _FACTS if (value := getattr(tool, key)) is not None}
     return namespace, {**left, "type": "function", "name": name, **facts}
 
@@ -112,7 +112,7 @@ def write_tool(tool: Tool, path: str, receipt: Receipt) -> dict[str, Any] | None
     if tool.description is not None:
         document["description"] = tool.description
     document["parameters"] = fit_openai_parameters(tool.parameters, path, receipt)
-    document["strict"] = bool(tool.strict)
+    document["strict"] = bool(fit_openai_strict(tool.strict, document["parameters"], path, receipt))
     return document
 
 

@@ -196,7 +196,7 @@ def test_foreign_state_of_an_assistant_turn_is_dropped_and_reported() -> None:
         Thinking(text="hm"),
         RedactedThinking(data="d", signer="responses"),
         Refusal(text="No."),
-        Text(text="t", citations=[Citation(url="https://x")]),
+        Text(text="t", citations=[Citation(url="https://x")], signature="s", signer="gemini"),
         Opaque(dialect="openai", kind="custom", value={}),
     ]
     document, entries = write(foreign(USER, Message(role="assistant", parts=parts, name="bot"), USER))
@@ -207,9 +207,23 @@ def test_foreign_state_of_an_assistant_turn_is_dropped_and_reported() -> None:
         ("dropped", "messages[1].content[1]"),
         ("dropped", "messages[1].content[2]"),
         ("changed", "messages[1].content[3]"),
+        ("dropped", "messages[1].content[4].signature"),
         ("dropped", "messages[1].content[4].citations"),
         ("dropped", "messages[1].content[5]"),
     ]
+
+
+def test_a_signature_on_a_call_is_dropped_and_reported() -> None:
+    call = ToolUse(id="call_1", name="look", arguments="{}", signature="s", signer="gemini")
+    document, entries = write(foreign(USER, Message(role="assistant", parts=[call])))
+    assert document["messages"][1]["content"][0] == {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}
+    assert ("dropped", "messages[1].content[0].signature") in [(entry.change, entry.path) for entry in entries]
+
+
+def test_a_cache_point_of_a_part_without_place_goes_to_the_one_before() -> None:
+    blank = Text(text="\n", cache=Cache(ttl="1h"))
+    ((_, content),) = turns(Message(role="user", parts=[Text(text="Hi"), blank, Text(text="you")]))
+    assert content == [{**text("Hi"), "cache_control": {"type": "ephemeral", "ttl": "1h"}}, text("you")]
 
 
 def test_own_state_in_a_foreign_request_is_kept() -> None:

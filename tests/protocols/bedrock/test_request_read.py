@@ -270,7 +270,7 @@ def test_a_wrong_type_is_refused_by_name(document: dict[str, Any], path: str) ->
         ("max_tokens", "inferenceConfig.maxTokens"),
         ("top_k", "additionalModelRequestFields.top_k"),
         ("reasoning.budget_tokens", "additionalModelRequestFields.thinking.budget_tokens"),
-        ("output.schema", "outputConfig.textFormat.schema"),
+        ("output.schema.properties.a", "outputConfig.textFormat.structure.jsonSchema.schema"),
         ("system[0].cache_control", "system[1].cachePoint"),
         ("messages[0].content[0].cache_control", "messages[0].content[1].cachePoint"),
         ("messages[0].content[1]", "messages[0].content[2]"),

@@ -264,7 +264,7 @@ def test_functions_and_hosted_tools() -> None:
     assert request.tool_choice is not None
     assert (request.tool_choice.mode, request.tool_choice.name) == ("one", "f")
     assert PROTOCOL.spell(request, "tools[1].parameters.$ref") == (
-        "tools[1].functionDeclarations[0].parametersJsonSchema.$ref"
+        "tools[1].function_declarations[0].parametersJsonSchema.$ref"
     )
     same(document)
 

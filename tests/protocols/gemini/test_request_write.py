@@ -166,6 +166,31 @@ def test_unsigned_calls_of_the_running_turn_say_so_to_gemini_3(signed: tuple[str
     assert (("dropped", "messages[5].content[0].signature") in report) == (signed[0] is not None)
 
 
+def test_a_turn_runs_on_through_what_the_user_says_beside_results() -> None:
+    turns = calls()
+    turns[6].parts.append(Text(text="And?"))
+    document, _ = write(*turns, model="gemini-3-flash-preview")
+    assert signatures(document)["call_1"] == NO_SIGNATURE
+
+
+@pytest.mark.parametrize(
+    ("model", "goes_on"),
+    [
+        ("gemini-2.5-flash", True),
+        ("gemini-3-flash-preview", True),
+        ("gemini-3.5-flash", True),
+        ("gemini-3.5-flash-lite", False),
+        ("gemini-3.6-flash", False),
+        ("gemini-4-pro", False),
+        ("gemini-flash-latest", False),
+    ],
+)
+def test_a_last_turn_of_the_model_stays_last_where_it_goes_on_with_it(model: str, goes_on: bool) -> None:
+    document, report = write(message("user", Text(text="hi")), message("assistant", Text(text="{")), model=model)
+    assert [content["role"] for content in document["contents"]] == ["user", "model"] + ["user"] * (not goes_on)
+    assert report == ([] if goes_on else [("changed", "messages[1]")])
+
+
 def test_own_signatures_go_back() -> None:
     document, _ = write(*calls("c2ln", "gemini"), model="gemini-3-flash-preview")
     assert signatures(document)["call_1"] == "c2ln"
@@ -431,12 +456,12 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
                 "properties": {"a": {"type": "NUMBER", "minimum": 1, "description": "mine"}},
                 "required": ["a"],
             },
-            ["s.additionalProperties", "s.exclusiveMinimum"],
+            ["s.additionalProperties", "s.$defs.A.exclusiveMinimum"],
         ),
         (
             {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}},
             {"type": "OBJECT", "properties": {"next": {"type": "OBJECT"}}},
-            ["s.$ref"],
+            ["s.$defs.Node.properties.next.$ref"],
         ),
         ({"type": "array"}, {"type": "ARRAY", "items": {"type": "STRING"}}, ["s"]),
         ({"type": "string", "format": "uuid", "minLength": 3}, {"type": "STRING", "minLength": 3}, ["s.format"]),
@@ -458,6 +483,22 @@ def test_schemas_are_written_in_the_subset(schema: dict[str, Any], written: dict
     types.Schema.model_validate(written)
 
 
+def test_what_of_a_schema_is_lost_is_told_once_and_where_it_stood() -> None:
+    a, b = {"type": "string", "default": "a"}, {"type": "array", "items": {"anyOf": [{"type": "number", "not": {}}]}}
+    schema = {
+        "type": "object",
+        "properties": {"a": a, "b": b, "c": {"type": "string", "default": "c"}},
+        "allOf": [{"minContains": 1}],
+    }
+    receipt = Receipt()
+    write_schema(schema, "s", receipt)
+    assert [entry.path for entry in receipt.entries] == [
+        "s",
+        "s.properties.a.default",
+        "s.properties.b.items.anyOf[0].not",
+    ]
+
+
 def test_a_schema_that_grows_without_end_is_cut() -> None:
     schema: dict[str, Any] = {"$ref": "#/$defs/N0", "$defs": {}}
     for at in range(12):
@@ -466,5 +507,5 @@ def test_a_schema_that_grows_without_end_is_cut() -> None:
     schema["$defs"]["N12"] = {"type": "string"}
     receipt = Receipt()
     written = write_schema(schema, "s", receipt)
-    assert ("changed", "s.$ref") in [(entry.change, entry.path) for entry in receipt.entries]
+    assert [(entry.change, entry.path) for entry in receipt.entries] == [("changed", "s.$defs.N10.properties.r.$ref")]
     assert len(str(written)) < 200_000

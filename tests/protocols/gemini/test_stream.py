@@ -193,8 +193,8 @@ def test_the_tap_says_that_a_stream_broke_in_the_framing_of_its_caller() -> None
 
 def test_the_tap_passes_the_providers_own_error_on() -> None:
     tap = PROTOCOL.stream_tap()
-    assert tap.feed(ERROR) == ERROR
-    assert (tap.error, tap.close(), tap.ended, tap.break_off(REPORT)) == (ERROR_SIGNAL, b"", False, b"")
+    assert tap.feed(ERROR + frame({"text": "a"})) == b""
+    assert (tap.error, tap.close(), tap.ended, tap.break_off(REPORT)) == (ERROR_SIGNAL, b"", False, ERROR)
     array = PROTOCOL.stream_tap("array")
     assert array.feed(ERROR) + array.close() + array.break_off(REPORT) == b"[" + ERROR[6:-4] + b"]"
 

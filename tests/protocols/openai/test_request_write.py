@@ -39,6 +39,7 @@ from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Entry, Receipt
 
 FOREIGN = Native("anthropic", form="own")
+CLOSED = {"type": "object", "properties": {"x": {}}, "required": ["x"], "additionalProperties": False}
 SDK: TypeAdapter[Any] = TypeAdapter(completion_create_params.CompletionCreateParams)
 
 
@@ -124,7 +125,9 @@ def test_tool_results_stand_directly_after_their_calls() -> None:
 
 def test_a_turn_of_nothing_but_thinking_is_not_written() -> None:
     silent = Message(role="assistant", parts=[Thinking(text="hm"), RedactedThinking(data="x", signer="anthropic")])
-    assert written_messages(silent, user(Text(text=""))) == []
+    document, receipt = write(Request(model="m", messages=[silent, user(Text(text=""))]))
+    assert document["messages"] == [{"role": "user", "content": "."}]
+    assert ("added", "messages[0]") in [(entry.change, entry.path) for entry in receipt.entries]
 
 
 def test_a_call_without_text_has_null_content() -> None:
@@ -220,6 +223,7 @@ def test_settings_stay_within_bounds() -> None:
     assert document["stream_options"] == {"include_usage": True}
     changes = {(entry.change, entry.path) for entry in receipt.entries}
     assert changes == {
+        ("added", "messages[0]"),
         ("clamped", "temperature"),
         ("clamped", "presence_penalty"),
         ("clamped", "top_logprobs"),
@@ -255,7 +259,7 @@ def test_thinking_is_asked_for_as_effort(reasoning: Reasoning, expected: str | N
 def test_tools_are_what_openai_accepts() -> None:
     tools = [
         FunctionTool(name="a", description="d", parameters={"anyOf": [], "properties": {"x": {}}}, cache=Cache()),
-        FunctionTool(name="b", strict=True, parameters={"type": "object", "properties": {}}),
+        FunctionTool(name="b", strict=True, parameters=CLOSED),
         FunctionTool(name="c"),
     ]
     document, receipt = write(
@@ -268,13 +272,51 @@ def test_tools_are_what_openai_accepts() -> None:
         },
         {
             "type": "function",
-            "function": {"name": "b", "parameters": {"type": "object", "properties": {}}, "strict": True},
+            "function": {"name": "b", "parameters": CLOSED, "strict": True},
         },
         {"type": "function", "function": {"name": "c", "parameters": {"type": "object", "properties": {}}}},
     ]
     assert document["tool_choice"] == "required"
     assert document["parallel_tool_calls"] is False
     assert receipt.dropped_paths == ("tools[0].cache_control", "tools[0].parameters.anyOf")
+
+
+@pytest.mark.parametrize(
+    "loose",
+    [
+        None,
+        {"type": "object", "properties": {"x": {}}, "required": ["x"]},
+        {"type": "object", "properties": {"x": {}}, "additionalProperties": False},
+        CLOSED | {"properties": {"x": {"type": "array", "items": {"type": "object"}}}},
+        CLOSED | {"properties": {"x": {"anyOf": [{"type": "null"}, {"type": "object"}]}}},
+        CLOSED | {"$defs": {"x": {"properties": {}}}},
+    ],
+)
+def test_a_schema_that_openai_would_refuse_to_enforce_is_not_enforced(loose: dict[str, Any] | None) -> None:
+    tool = FunctionTool(name="f", strict=True, parameters=loose)
+    document, receipt = write(foreign(user(Text(text="x")), tools=[tool]))
+    assert document["tools"][0]["function"]["strict"] is False
+    assert [(entry.change, entry.path) for entry in receipt.entries] == [("changed", "tools[0].strict")]
+
+
+def test_an_assistant_that_goes_on_after_its_calls_is_one_message_with_them() -> None:
+    called, after = ToolUse(id="toolu_A", name="f", arguments="{}"), ToolUse(id="toolu_B", name="g", arguments="{}")
+    results: list[Part] = [ToolResult(tool_use_id="toolu_A"), ToolResult(tool_use_id="toolu_B")]
+    messages = written_messages(
+        Message(role="assistant", parts=[Text(text="Said."), called]),
+        Message(role="assistant", parts=[Text(text="And on."), after]),
+        Message(role="user", parts=results),
+        Message(role="assistant", parts=[Text(text="One.")]),
+        Message(role="assistant", parts=[Text(text="Two.")]),
+    )
+    assert [(message["role"], message["content"]) for message in messages] == [
+        ("assistant", "Said.\n\nAnd on."),
+        ("tool", ""),
+        ("tool", ""),
+        ("assistant", "One."),
+        ("assistant", "Two."),
+    ]
+    assert [call["id"] for call in messages[0]["tool_calls"]] == ["call_A", "call_B"]
 
 
 def test_a_schema_gets_the_name_that_openai_requires() -> None:

@@ -241,11 +241,11 @@ def test_an_error_is_the_last_event(wire: bytes, status: int | None, message: st
     before = chunk({"content": "x"})
     reader, tap = PROTOCOL.stream_reader(), PROTOCOL.stream_tap()
     events = [event for each in reader.feed(before + wire + DONE) + reader.close() for event in each.events]
-    tap.feed(before + wire + DONE)
+    assert tap.feed(before + wire + DONE) == before
     assert isinstance(events[-1], Errored)
     assert (events[-1].signal.status, events[-1].signal.message) == (status, message)
     assert (tap.error, tap.ended) == (events[-1].signal, False)
-    assert tap.break_off(ErrorReport(kind=ErrorKind.UPSTREAM, message="no")) == b""
+    assert tap.break_off(ErrorReport(kind=ErrorKind.UPSTREAM, message="another")) == wire
 
 
 def test_malformed_frames_are_skipped_and_counted() -> None:

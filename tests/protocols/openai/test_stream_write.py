@@ -125,11 +125,12 @@ def test_usage_is_sent_only_to_who_asked() -> None:
     assert b'"prompt_tokens":10' in write(events)[0]
 
 
-def test_citations_come_when_their_text_is_known() -> None:
+def test_citations_of_all_texts_come_in_one_delta_that_the_sdk_can_add_up() -> None:
     wire, receipt = write(
         foreign(
             STARTED,
             BlockStart(index=0, part=Text(text="")),
+            CitationDelta(index=0, citation=Citation(url="https://first", title="F")),
             TextDelta(index=0, text="abc"),
             BlockStop(index=0),
             BlockStart(index=1, part=Text(text="")),
@@ -137,14 +138,21 @@ def test_citations_come_when_their_text_is_known() -> None:
             CitationDelta(index=1, citation=Citation(cited_text="mine")),
             TextDelta(index=1, text="defg"),
             BlockStop(index=1),
+            Stopped(stop=Stop(reason=StopReason.END_TURN)),
         )
     )
-    assert frames_of(wire)[-1]["choices"][0]["delta"] == {
+    told = [frame["choices"][0]["delta"] for frame in frames_of(wire)]
+    assert [delta for delta in told if "annotations" in delta] == [told[-2]]
+    assert told[-2] == {
         "annotations": [
             {
                 "type": "url_citation",
+                "url_citation": {"url": "https://first", "title": "F", "start_index": 0, "end_index": 3},
+            },
+            {
+                "type": "url_citation",
                 "url_citation": {"url": "https://host", "title": "T", "start_index": 3, "end_index": 7},
-            }
+            },
         ]
     }
     assert receipt.dropped_paths == ("choices[0].content.citations",)

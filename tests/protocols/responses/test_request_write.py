@@ -36,6 +36,7 @@ from tests.protocols.anthropic.test_request_settings import sdk_accepts
 from tests.protocols.responses.wire import written, written_turns
 
 USER = Message(role="user", parts=[Text(text="hi")])
+CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 SDK: TypeAdapter[Any] = TypeAdapter(ResponseCreateParams)
 
 
@@ -213,8 +214,8 @@ def test_who_does_not_want_thinking_is_told_that_it_cannot_be_had(asked: Reasoni
 
 def test_tools_and_choice() -> None:
     tools = [
-        FunctionTool(name="f", description="d", parameters={"type": "object", "properties": {}}, strict=True),
-        FunctionTool(name="a b", parameters={"anyOf": [{"type": "object"}]}),
+        FunctionTool(name="f", description="d", parameters=CLOSED, strict=True),
+        FunctionTool(name="a b", parameters={"anyOf": [{"type": "object"}]}, strict=True),
         Opaque(dialect="anthropic", kind="web_search", value={}),
     ]
     document, entries = settings(
@@ -222,7 +223,7 @@ def test_tools_and_choice() -> None:
     )
     empty = {"type": "object", "properties": {}}
     assert document["tools"] == [
-        {"type": "function", "name": "f", "description": "d", "parameters": empty, "strict": True},
+        {"type": "function", "name": "f", "description": "d", "parameters": CLOSED, "strict": True},
         {"type": "function", "name": "a_b", "parameters": empty, "strict": False},
     ]
     assert document["tool_choice"] == {"type": "function", "name": "a_b"}
@@ -230,6 +231,7 @@ def test_tools_and_choice() -> None:
     assert entries == (
         ("changed", "tools[1].name"),
         ("dropped", "tools[1].parameters.anyOf"),
+        ("changed", "tools[1].strict"),
         ("dropped", "tools[2]"),
         ("changed", "tool_choice.name"),
     )

@@ -222,6 +222,21 @@ def test_nothing_is_read_after_an_error() -> None:
     assert events[1:] == [Errored(signal=FailureSignal(code="server_error", type="server_error", message="m"))]
 
 
+def test_what_a_failed_answer_cost_is_read_and_tapped() -> None:
+    error = {"code": "server_error", "message": "m"}
+    wire = created() + completed("failed", error=error)
+    (started, seen, errored) = read_stream(wire)
+    assert isinstance(started, Started)
+    assert isinstance(seen, UsageSeen)
+    assert (seen.usage.prompt_tokens, seen.usage.output_tokens) == (1, 2)
+    assert errored == Errored(signal=FailureSignal(code="server_error", message="m"))
+    tap = PROTOCOL.stream_tap()
+    tap.feed(wire)
+    tap.close()
+    assert tap.usage == seen.usage
+    assert (tap.ended, tap.error) == (False, errored.signal)
+
+
 def test_a_stream_that_just_ends_has_no_end() -> None:
     events = read_stream(created(), delta("output_text", 0, "a", content_index=0))
     assert not any(isinstance(event, Ended | Stopped) for event in events)

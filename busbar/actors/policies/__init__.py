@@ -1,0 +1,1 @@
+"""Supervision policies that ship with Busbar beside the default, each written against the public interface only."""

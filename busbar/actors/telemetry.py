@@ -1,0 +1,121 @@
+"""What is told of requests that are over, and what may be asked about them.
+
+ingress ── RequestDone ──► Metrics ── RequestsDone ──► Journal
+                              │                            │
+a page ── Find | Recent ──────┴────────────────────────────┴──► the page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+
+from msgspec import Struct
+
+from busbar.actors.messages import Refusal
+from busbar.protocols.usage import Usage
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """A member in a pool's list, as far as that explains whom the pool picks."""
+
+    member: str
+    protocol: str
+    excluded: bool = False
+    context_max: int | None = None
+
+
+class Listing(Struct, frozen=True):
+    """Whom a pool can pick from, and how. Made with the configuration, and shared by all that refer to it."""
+
+    strategy: str = "weighted"
+    lines: tuple[Line, ...] = ()
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """One decision on a request's way: which pool was asked, whom it gave, and why not the others."""
+
+    pool: str
+    member: str | None
+    """None: nobody."""
+    passed_over: Mapping[str, Refusal]
+    """Those that could not take the request. Others of the listing were not asked, or it was not their turn."""
+    listing: Listing = Listing()
+    again: bool = False
+    """Only the member that had just failed was asked for."""
+    probe: bool = False
+    last_resort: bool = False
+    at: float
+
+
+class AttemptDone(Struct, frozen=True, kw_only=True):
+    """One attempt at one member."""
+
+    member: str
+    disposition: str
+    """`ok`, the class of the failure, `cancelled`, or `diverged`: asked to go on with an answer, it gave another."""
+    latency_ms: float
+    provider: str = ""
+    protocol: str = ""
+    at: float = 0.0
+    """When it began."""
+    first_byte_at: float | None = None
+    """When the caller got its first byte."""
+    status: int | None = None
+    """The HTTP status of a failure, where there was one."""
+    code: str | None = None
+    """The provider's own word for the failure: its code, else its type. Never its message, which may quote the
+    request."""
+    retry_after_secs: float | None = None
+
+
+class RequestDone(Struct, frozen=True, kw_only=True):
+    """One request, answered or not. The only telemetry message of a request, so it holds all that is known of it but
+    what was said: no prompt, no answer, no key. What came last in `decisions` and `attempts` came last in time."""
+
+    request_id: str
+    ingress: str
+    pool: str
+    outcome: str
+    """`ok`, `client_error`, `exhausted`, `error` or `cancelled`."""
+    status: int
+    latency_ms: float
+    ttft_ms: float | None = None
+    attempts: Sequence[AttemptDone] = ()
+    translated_to: str | None = None
+    usage: Usage | None = None
+    dropped_fields: tuple[str, ...] = ()
+    unix_secs: float = 0.0
+    """When it came."""
+    started_at: float = 0.0
+    """The same on the clock that `Decision.at` and `AttemptDone.at` are told by."""
+    routed_at: float = 0.0
+    """When its first pool was asked; 0: none was."""
+    operation: str = "chat"
+    stream: bool = False
+    by_session: Set[str] = frozenset()
+    """Pools that were asked for the member of the request's session."""
+    decisions: Sequence[Decision] = ()
+    failed_over: Sequence[tuple[str, str]] = ()
+    """(pool, class of the failure) of each attempt that another one followed."""
+
+
+class Find(Struct, frozen=True):
+    """To Metrics: the request of this id. Answered by the Journal, with the `RequestDone`, or None when it is not, or
+    no longer, known."""
+
+    request_id: str
+
+
+class Recent(Struct, frozen=True):
+    """To Metrics: the latest requests. Answered by the Journal, with a list, newest first, of at most `limit`."""
+
+    limit: int
+
+
+# To the Journal --------------------------------------------------------------------------------------------------
+
+
+class RequestsDone(Struct, frozen=True):
+    """From Metrics: what it was told, oldest first."""
+
+    requests: Sequence[RequestDone]
