@@ -141,7 +141,7 @@ def configuration(base_url: str) -> str:
                 "max_cooldown_secs": 2,
                 "trip": {"threshold": 1.0, "min_requests": 1024},
             },
-            "stream_recovery": ("none", "none")[number % 2],
+            "stream_recovery": ("none", "hold:20", "continue")[number % 3],
             "on_exhausted": ("reject", "least_bad", "queue:300")[number % 3],
             "retry": {"same_member": number % 2, "retry_after_max_secs": 0},
         }
