@@ -257,7 +257,7 @@ class Member(LoopActor):
             slots=membership.slots,
             max_concurrent=self._spec.max_concurrent,
         )
-        directive = membership.policy.on_outcome(view, outcome, now)
+        directive = membership.decide(view, outcome, now)
         match directive:
             case Trip(cooldown_secs):
                 cell.trip(now, cooldown_secs)
@@ -279,7 +279,6 @@ class Member(LoopActor):
             case Escalate():
                 raise PolicyFailed("escalate", outcome)
             case nothing:
-                # A user's policy is not always type-checked.
                 assert_never(nothing)
         if permit.ticket.probe and outcome.failure is None and not isinstance(directive, Bench):
             cell.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Self
 
 from msgspec import Struct
@@ -9,7 +10,9 @@ from msgspec import Struct
 from busbar.actors.breaker import BreakerCell, CellState
 from busbar.actors.messages import Availability, Join, Load
 from busbar.actors.runtime import LoopRef
-from busbar.actors.supervision import SupervisionPolicy
+from busbar.actors.supervision import CellView, Directive, Outcome, Resume, SupervisionPolicy
+
+logger = logging.getLogger("busbar.actors")
 
 
 class Membership(Struct, kw_only=True):
@@ -36,6 +39,19 @@ class Membership(Struct, kw_only=True):
             busy=known.busy if known is not None else 0,
             drained=known is not None and known.drained,
         )
+
+    def decide(self, view: CellView, outcome: Outcome, now: float) -> Directive:
+        """What the pool's policy says. One that fails has said nothing, as far as the traffic is concerned."""
+        name = type(self.policy).__name__
+        try:
+            directive = self.policy.on_outcome(view, outcome, now)
+        except Exception:  # the policy is the user's code, and this is its boundary
+            logger.exception("policy %s of pool %s failed: the member carries on", name, view.pool)
+            return Resume()
+        if not isinstance(directive, Directive):
+            logger.error("policy %s of pool %s gave %r, which is no directive", name, view.pool, directive)
+            return Resume()
+        return directive
 
     def reinstate(self, slots: int) -> None:
         """An operator says that the member is well."""

@@ -153,7 +153,8 @@ class SupervisionPolicy(abc.ABC):
 
     @abc.abstractmethod
     def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
-        """What becomes of a member after one attempt. `now` is the clock's, in seconds."""
+        """What becomes of a member after one attempt. `now` is the clock's, in seconds. What it raises is logged, and
+        counts as Resume."""
 
     def on_crash(self, child: ChildView, error: BaseException) -> Directive:
         """What becomes of a child whose handler raised `error`. Restarts it, up to the restart intensity.

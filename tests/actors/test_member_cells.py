@@ -9,7 +9,7 @@ import pytest
 from routing_actors import CONSECUTIVE, DOWN, Says, World, two_stage
 
 from busbar.actors.messages import Assignment, Exhausted, Refusal, Route, Snapshot
-from busbar.actors.supervision import Bench, Restart, Resume, Stop, Trip
+from busbar.actors.supervision import Bench, CellView, Directive, Outcome, Restart, Resume, Stop, Trip
 from busbar.protocols.failures import FailureClass
 from busbar.testing import Kit
 
@@ -286,3 +286,28 @@ def test_policy_may_have_a_member_made_anew(kit: Kit) -> None:
     assert "restart" in str(kit.expect_crash())
     shown = world.show("a")
     assert (shown["err"], shown["inflight"], shown["budget"], shown["pools"]) == (0, 0, 5, [])
+
+
+@pytest.mark.parametrize("directive", [None, "trip", Trip])
+def test_a_policy_that_gives_no_directive_is_told_in_the_log(
+    kit: Kit, caplog: pytest.LogCaptureFixture, directive: object
+) -> None:
+    world = World(kit, a={})
+    world.pool("p", "a", policy=Says(lambda cell, outcome: directive))  # type: ignore[arg-type, return-value]
+    world.send("p", DOWN)
+    assert "policy Says of pool p gave" in caplog.text
+    assert (world.cell("a", "p")["state"], world.show("a")["inflight"]) == ("closed", 0)
+
+
+def test_a_policy_that_fails_is_told_in_the_log_and_the_member_carries_on(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(cell: CellView, outcome: Outcome) -> Directive:
+        raise ZeroDivisionError
+
+    world = World(kit, a={})
+    world.pool("p", "a", policy=Says(failing))
+    world.send("p", DOWN, times=20)
+    assert "policy Says of pool p failed" in caplog.text
+    assert (world.show("a")["err"], world.show("a")["inflight"]) == (20, 0)
+    assert world.take("p").member == "a"
