@@ -27,6 +27,7 @@ from busbar.http.lanes import build_lanes
 from busbar.http.prober import Probed, Prober
 from busbar.http.relay import Relay
 from busbar.http.routes import Routes
+from busbar.http.travel import Means
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.registry import PROTOCOLS
 from busbar.supervision import breaker_settings, find_policy
@@ -69,16 +70,16 @@ class BusbarGateway:
         self._upstream = AiohttpUpstream(
             connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
         )
-        relay = Relay(
+        means = Means(
             destinations=destinations,
             lanes=self._lanes,
             doorkeeper=doorkeeper,
             upstream=self._upstream,
-            metrics=directory.metrics,
             continuity=directory.continuity,
             clock=self.system.clock,
             limits=limits,
         )
+        relay = Relay(means, directory.metrics)
         control = Control(
             system=self.system,
             gateway=self._root,

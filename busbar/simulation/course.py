@@ -11,7 +11,7 @@ import math
 from msgspec import Struct
 
 from busbar.actors.messages import Timeouts
-from busbar.http.relay import FAIR_TRIAL_SECS
+from busbar.http.travel import FAIR_TRIAL_SECS
 from busbar.protocols.failures import FailureClass
 
 NEVER = math.inf
