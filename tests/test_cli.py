@@ -285,3 +285,22 @@ def test_every_dialect_is_translated_to_and_is_identical_to_itself(tmp_path: Pat
         assert len(PROTOCOLS[target].stream_as_values(written)) >= 2
     again = [*busbar, "--from", target, "--to", target, "--check", "--seed", "3", "-"]
     assert subprocess.run(again, input=written, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def test_a_stream_is_written_and_read_as_a_json_array(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
+    given = tmp_path / "stream"
+    given.write_bytes(STREAM)
+    ways = ["translate", "--kind", "stream", "--framing", "array"]
+    assert main([*ways, "--from", "openai", "--to", "gemini", str(given)]) == 0
+    array = capfdbinary.readouterr().out
+    assert [set(each) >= {"candidates"} for each in msgspec.json.decode(array)] == [True] * 2
+    (tmp_path / "array").write_bytes(array)
+    assert main([*ways, "--from", "gemini", "--to", "gemini", "--check", str(tmp_path / "array")]) == 0
+
+
+def test_a_framing_that_the_dialect_does_not_have_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    ways = ["translate", "--kind", "stream", "--framing", "array", "--from", "openai", "--to", "cohere", "-"]
+    assert main(ways) == 2
+    assert "cohere has no framing array" in capsys.readouterr().err

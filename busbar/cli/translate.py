@@ -44,6 +44,13 @@ def register(commands: Commands) -> None:
     command.add_argument("--to", dest="target", required=True, choices=dialects)
     command.add_argument("--kind", required=True, choices=sorted(_KINDS))
     command.add_argument("--model", metavar="NAME", help="the upstream model of a request (default: its own)")
+    framings = sorted({framing for protocol in PROTOCOLS.values() for framing in protocol.framing_content_types})
+    command.add_argument(
+        "--framing",
+        choices=framings,
+        default="",
+        help="how a stream is written, where a dialect has several ways (gemini: array instead of events)",
+    )
     command.add_argument("--status", type=int, default=400, help="the HTTP status of an error (default: 400)")
     command.add_argument("--seed", type=int, default=0, help="of the random splits of a stream (default: 0)")
     command.add_argument(
@@ -61,6 +68,9 @@ def translate(arguments: argparse.Namespace) -> int:
             "--check compares requests, responses and streams; an error is told anew in every dialect",
             file=sys.stderr,
         )
+        return 2
+    if arguments.framing and arguments.framing not in PROTOCOLS[arguments.target].framing_content_types:
+        print(f"{arguments.target} has no framing {arguments.framing}", file=sys.stderr)
         return 2
     try:
         given = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
@@ -110,7 +120,8 @@ def _response(
 def _stream(
     source: Protocol, target: Protocol, given: bytes, arguments: argparse.Namespace, receipt: Receipt
 ) -> Written:
-    translator = StreamTranslator(source, target, _hop(arguments.model or ""), receipt)
+    hop = msgspec.structs.replace(_hop(arguments.model or ""), framing=arguments.framing)
+    translator = StreamTranslator(source, target, hop, receipt)
     out = [translator.feed(piece) for piece in _pieces(given, random.Random(arguments.seed))]  # noqa: S311
     out.append(translator.close())
     if translator.error is not None:
