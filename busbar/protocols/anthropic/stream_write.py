@@ -22,6 +22,7 @@ from busbar.protocols.anthropic.fit_parts import NO_CITATIONS, PartFitter
 from busbar.protocols.anthropic.stream_replay import replay
 from busbar.protocols.anthropic.usage import write_foreign_usage
 from busbar.protocols.anthropic.words import DIALECT, MESSAGE_ID, foreign_stop_word
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ids import answer_id
@@ -64,58 +65,28 @@ _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 _MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
-class AnthropicStreamWriter:
+class AnthropicStreamWriter(ChunkWriter):
     """A `StreamWriter`. After the terminal event or an error nothing more is written."""
 
-    __slots__ = (
-        "_fitter",
-        "_hop",
-        "_indexes",
-        "_over",
-        "_receipt",
-        "_refused",
-        "_reported",
-        "_started",
-        "_stop",
-        "_tool_used",
-        "_usage",
-        "_written",
-    )
+    __slots__ = ("_fitter", "_hop", "_indexes", "_refused", "_started", "_stop", "_tool_used", "_usage", "_written")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
+        super().__init__(DIALECT, _EVENTS, receipt)
         self._hop = hop
-        self._receipt = receipt
         self._fitter = PartFitter(receipt, hop.nonce)
         self._indexes: dict[int, int | None] = {}
         """Index in the IR → index on the wire, of open blocks; None for a block that has no place."""
-        self._reported: set[str] = set()
-        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._written = 0
         self._usage: Usage | None = None
         self._stop: Stop | None = None
         self._started = False
         self._tool_used = False
         self._refused = False
-        self._over = False
 
-    def write(self, chunk: Chunk) -> bytes:
-        """The chunk's events. An `Errored` of another dialect gives nothing: how the caller is told, and whether
-        at all, is decided by whoever then calls `error`."""
-        if self._over:
-            return b""
-        kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return replay(chunk)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        return b"".join([_EVENTS[type(event)](self, event) for event in chunk.events])
+    def _own(self, chunk: Chunk) -> bytes:
+        return replay(chunk)
 
-    def error(self, report: ErrorReport) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
+    def _error(self, report: ErrorReport) -> bytes:
         return write_stream_error(report)
 
     def _start(self, event: Started) -> bytes:

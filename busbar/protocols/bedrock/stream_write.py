@@ -24,6 +24,7 @@ from busbar.protocols.bedrock.stream_form import event_frame
 from busbar.protocols.bedrock.stream_replay import replay
 from busbar.protocols.bedrock.usage import write_foreign_usage
 from busbar.protocols.bedrock.words import DIALECT, SIGNER, foreign_stop_word
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.ir import (
     ArgumentsDelta,
@@ -64,16 +65,13 @@ _STOP = b'{"contentBlockIndex":%d}'
 _MESSAGE_START = event_frame("messageStart", b'{"role":"assistant"}')
 
 
-class BedrockStreamWriter:
+class BedrockStreamWriter(ChunkWriter):
     """A `StreamWriter`. After the terminal event or an error nothing more is written."""
 
     __slots__ = (
         "_fitter",
-        "_over",
         "_places",
-        "_receipt",
         "_refused",
-        "_reported",
         "_started",
         "_stopped",
         "_tool_used",
@@ -83,12 +81,10 @@ class BedrockStreamWriter:
     )
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
-        self._receipt = receipt
+        super().__init__(DIALECT, _EVENTS, receipt)
         self._fitter = PartFitter(receipt, hop.nonce)
         self._places: dict[int, int | None] = {}
         """Index in the IR → index on the wire, of blocks that are open there; None: nothing was said yet."""
-        self._reported: set[str] = set()
-        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._unsigned: set[int] = set()
         """Thinking blocks that have no signature yet: theirs is empty, which tells `mend` what they are."""
         self._written = 0
@@ -97,26 +93,11 @@ class BedrockStreamWriter:
         self._stopped = False
         self._tool_used = False
         self._refused = False
-        self._over = False
 
-    def write(self, chunk: Chunk) -> bytes:
-        """The chunk's events. An `Errored` of another dialect gives nothing: how the caller is told, and whether
-        at all, is decided by whoever then calls `error`."""
-        if self._over:
-            return b""
-        kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return replay(chunk)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        return b"".join([_EVENTS[type(event)](self, event) for event in chunk.events])
+    def _own(self, chunk: Chunk) -> bytes:
+        return replay(chunk)
 
-    def error(self, report: ErrorReport) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
+    def _error(self, report: ErrorReport) -> bytes:
         return write_stream_error(report)
 
     def _start(self, event: Started) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.cohere.calls import call_id, minted_call_id
 from busbar.protocols.cohere.citations import write_citation
 from busbar.protocols.cohere.errors import write_stream_error
@@ -49,7 +50,6 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import Native
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.usage import Usage, merged
@@ -88,58 +88,33 @@ class _Block:
         self.waiting: list[Citation] = []
 
 
-class CohereStreamWriter:
+class CohereStreamWriter(ChunkWriter):
     """A `StreamWriter`. After the terminal event or an error nothing is written but the dialect's own `[DONE]`."""
 
-    __slots__ = (
-        "_blocks",
-        "_calls",
-        "_citations",
-        "_contents",
-        "_hop",
-        "_over",
-        "_receipt",
-        "_reported",
-        "_started",
-        "_stop",
-        "_usage",
-    )
+    __slots__ = ("_blocks", "_calls", "_citations", "_contents", "_hop", "_started", "_stop", "_usage")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
+        super().__init__(DIALECT, _EVENTS, receipt)
         self._hop = hop
-        self._receipt = receipt
         self._blocks: dict[int, _Block | None] = {}
         """By index in the IR; None for a block that has no place."""
-        self._reported: set[str] = set()
-        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._contents = self._calls = self._citations = 0
         self._usage: Usage | None = None
         self._stop: Stop | None = None
         self._started = False
-        self._over = False
 
-    def write(self, chunk: Chunk) -> bytes:
-        """The chunk's events. An `Errored` of another dialect gives nothing: how the caller is told, and whether at
-        all, is decided by whoever then calls `error`."""
+    def _after_the_end(self, chunk: Chunk) -> bytes:
+        """Nothing, but for the dialect's own `[DONE]`."""
         kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return self._write_own(chunk, kept)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        if self._over:
-            return b""
-        return b"".join([_EVENTS[type(event)](self, event) for event in chunk.events])
+        return self._own(chunk) if kept is not None and kept.dialect == DIALECT else b""
 
-    def error(self, report: ErrorReport) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
+    def _error(self, report: ErrorReport) -> bytes:
         usage = None if self._usage is None else write_foreign_usage(self._usage, self._receipt)
         return write_stream_error(report, usage)
 
-    def _write_own(self, chunk: Chunk, native: Native) -> bytes:
+    def _own(self, chunk: Chunk) -> bytes:
+        native = chunk.native
+        assert native is not None, "it was read from this dialect"
         form = native.form
         assert isinstance(form, EventForm)
         if not form.kind:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing import FRAME_BYTES_MAX, FrameTooLarge
 from busbar.protocols.framing.json_array import JsonArrayWriter
@@ -52,7 +53,6 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import Native
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.usage import Usage, merged
@@ -91,35 +91,21 @@ class _Choice:
         self.stop: Stop | None = None
 
 
-class GeminiStreamWriter:
+class GeminiStreamWriter(ChunkWriter):
     """A `StreamWriter`: chunks of events, from any dialect, to wire bytes."""
 
-    __slots__ = ("_array", "_choices", "_envelope", "_hop", "_receipt", "_reported", "_started", "_usage")
+    __slots__ = ("_array", "_choices", "_envelope", "_hop", "_started", "_usage")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
+        super().__init__(DIALECT, _WRITERS, receipt)
         self._hop = hop
-        self._receipt = receipt
         self._array = JsonArrayWriter() if hop.framing == ARRAY else None
         self._choices: dict[int, _Choice] = {}
         self._started: Started | None = None
         self._envelope = b""
         self._usage: Usage | None = None
-        self._reported: set[str] = set()
 
-    def write(self, chunk: Chunk) -> bytes:
-        kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return self._write_own(chunk, kept)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        if len(chunk.events) == 1:
-            event = chunk.events[0]
-            return _WRITERS[type(event)](self, event)
-        return b"".join([_WRITERS[type(event)](self, event) for event in chunk.events])
-
-    def error(self, report: ErrorReport) -> bytes:
+    def _error(self, report: ErrorReport) -> bytes:
         out = self._emit(write_error_document(report))
         return out if self._array is None else out + self._array.close()
 
@@ -129,7 +115,9 @@ class GeminiStreamWriter:
     def _close(self) -> bytes:
         return b"" if self._array is None else self._array.close()
 
-    def _write_own(self, chunk: Chunk, native: Native) -> bytes:
+    def _own(self, chunk: Chunk) -> bytes:
+        native = chunk.native
+        assert native is not None, "it was read from this dialect"
         for event in chunk.events:
             if isinstance(event, Started):
                 self._started = event

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ids import answer_id
@@ -41,7 +42,6 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.leftovers import report_leftovers
-from busbar.protocols.native import Native
 from busbar.protocols.openai.answer_write import call_id, write_citation
 from busbar.protocols.openai.errors import write_stream_error
 from busbar.protocols.openai.stops import finish_word, report_stop
@@ -87,39 +87,26 @@ class _Choice:
         self.stopped = False
 
 
-class OpenaiStreamWriter:
+class OpenaiStreamWriter(ChunkWriter):
     """A `StreamWriter`: chunks of events, from any dialect, to wire bytes."""
 
-    __slots__ = ("_choices", "_envelope", "_hop", "_receipt", "_reported", "_started", "_tail", "_usage")
+    __slots__ = ("_choices", "_envelope", "_hop", "_started", "_tail", "_usage")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
+        super().__init__(DIALECT, _WRITERS, receipt)
         self._hop = hop
-        self._receipt = receipt
         self._choices: dict[int, _Choice] = {}
         self._started: Started | None = None
         self._envelope = b""
         self._tail = b',"usage":null}\n\n' if hop.stream_usage else b"}\n\n"
         self._usage: Usage | None = None
-        self._reported: set[str] = set()
-        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
 
-    def write(self, chunk: Chunk) -> bytes:
-        kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return self._write_own(chunk, kept)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        if len(chunk.events) == 1:
-            event = chunk.events[0]
-            return _WRITERS[type(event)](self, event)
-        return b"".join([_WRITERS[type(event)](self, event) for event in chunk.events])
-
-    def error(self, report: ErrorReport) -> bytes:
+    def _error(self, report: ErrorReport) -> bytes:
         return write_stream_error(report)
 
-    def _write_own(self, chunk: Chunk, native: Native) -> bytes:
+    def _own(self, chunk: Chunk) -> bytes:
+        native = chunk.native
+        assert native is not None, "it was read from this dialect"
         for event in chunk.events:
             if isinstance(event, Started):
                 self._started = event

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from busbar.protocols.chunk_writer import ChunkWriter
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.ir import (
@@ -61,58 +62,27 @@ _CONTENT = "choices[0].content"
 _encode = msgspec.json.Encoder().encode
 
 
-class ResponsesStreamWriter:
+class ResponsesStreamWriter(ChunkWriter):
     """A `StreamWriter`. After the terminal event or an error nothing more is written."""
 
-    __slots__ = (
-        "_blocks",
-        "_frame",
-        "_hop",
-        "_message",
-        "_output",
-        "_over",
-        "_receipt",
-        "_reported",
-        "_stop",
-        "_usage",
-    )
+    __slots__ = ("_blocks", "_frame", "_hop", "_message", "_output", "_stop", "_usage")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
+        super().__init__(DIALECT, _EVENTS, receipt)
         self._hop = hop
-        self._receipt = receipt
         self._frame: dict[str, Any] | None = None
         self._output = Output(hop)
         self._blocks: dict[int, Block] = {}
         self._message: Message | None = None
         """The message to which a next text would belong."""
-        self._reported: set[str] = set()
-        """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._usage: Usage | None = None
         self._stop: Stop | None = None
-        self._over = False
 
-    def write(self, chunk: Chunk) -> bytes:
-        """The chunk's events. An `Errored` of another dialect gives nothing: how the caller is told, and whether
-        at all, is decided by whoever then calls `error`."""
-        if self._over:
-            return b""
-        kept = chunk.native
-        if kept is not None:
-            if kept.dialect == DIALECT:
-                return self._replay(chunk)
-            if not kept.fields.keys() <= self._reported:
-                self._reported |= kept.fields.keys()
-                report_leftovers(chunk, DIALECT, "", self._receipt)
-        return b"".join([_EVENTS[type(event)](self, event) for event in chunk.events])
-
-    def error(self, report: ErrorReport) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
+    def _error(self, report: ErrorReport) -> bytes:
         frame = self._frame or response_frame("", "", None, self._hop)
         return failed_event({**frame, "output": self._output.finished}, report, self._output.sequence)
 
-    def _replay(self, chunk: Chunk) -> bytes:
+    def _own(self, chunk: Chunk) -> bytes:
         """The wire event that the chunk was. What it says of the response is noted, lest it breaks."""
         for event in chunk.events:
             if isinstance(event, Started):
