@@ -222,6 +222,9 @@ class Busbar(Gateway):
             "models": models,
             "pools": pools,
         }
+        engine = os.environ.get("BUSBAR_BENCH_ENGINE")
+        if engine is not None:
+            document["upstream_engine"] = engine
         return json.dumps(document, indent=2) + "\n"  # JSON is YAML
 
 

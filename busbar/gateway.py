@@ -24,6 +24,8 @@ from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Dispatch
 from busbar.http.front import Front
 from busbar.http.lanes import build_lanes
+from busbar.http.lean import AutoUpstream, LeanUpstream
+from busbar.http.ports import Upstream
 from busbar.http.prober import Probed, Prober
 from busbar.http.relay import Relay
 from busbar.http.routes import Routes
@@ -31,6 +33,9 @@ from busbar.http.travel import Means
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.registry import PROTOCOLS
 from busbar.supervision import breaker_settings, find_policy
+
+_UPSTREAMS = {"lean": LeanUpstream, "aiohttp": AiohttpUpstream, "auto": AutoUpstream}
+"""By `upstream_engine`."""
 
 
 class BusbarGateway:
@@ -49,7 +54,7 @@ class BusbarGateway:
         self._root: LoopRef | None = None
         self._dispatch: Dispatch | None = None
         self._front: Front | None = None
-        self._upstream: AiohttpUpstream | None = None
+        self._upstream: Upstream | None = None
         self._prober: Prober | None = None
         self.host = config.listen_host
         self.port = config.listen_port
@@ -67,7 +72,7 @@ class BusbarGateway:
         directory: Directory = await self._root.ask(Resolve())
         destinations = Destinations(config, directory)
         doorkeeper = Doorkeeper(config.auth.mode, [token.reveal() for token in config.auth.client_tokens])
-        self._upstream = AiohttpUpstream(
+        self._upstream = _UPSTREAMS[config.upstream_engine](
             connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
         )
         means = Means(
@@ -115,7 +120,7 @@ class BusbarGateway:
             await self._upstream.close()
         await self.system.stop()
 
-    def _make_prober(self, directory: Directory, upstream: AiohttpUpstream) -> Prober:
+    def _make_prober(self, directory: Directory, upstream: Upstream) -> Prober:
         providers = self._config.providers
         return Prober(
             [

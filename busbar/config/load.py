@@ -127,6 +127,7 @@ def _resolve(
         limits=written.limits,
         observability=written.observability,
         governance=written.governance,
+        upstream_engine=written.upstream_engine,
         notes=notes(
             written.auth,
             not is_loopback(host),

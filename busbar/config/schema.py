@@ -17,6 +17,7 @@ from busbar.protocols.failures import ErrorRules, FailureClass
 
 ProtocolName = Literal["anthropic", "openai", "responses", "gemini", "bedrock", "cohere"]
 AuthStyle = Literal["bearer", "x-api-key", "api-key", "none", "x-goog-api-key", "sigv4", "gcp-oauth"]
+UpstreamEngine = Literal["lean", "aiohttp", "auto"]
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Secs = Annotated[float, Meta(gt=0, le=86_400)]
@@ -282,6 +283,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     observability: ObservabilityConfig = ObservabilityConfig()
     governance: GovernanceConfig = GovernanceConfig()
+    upstream_engine: UpstreamEngine = "aiohttp"
     notes: tuple[str, ...] = ()
     """What an operator may want to know and nothing has to be done about."""
 
@@ -319,3 +321,4 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
     observability: ObservabilityConfig = ObservabilityConfig()
     governance: GovernanceConfig = GovernanceConfig()
     limits: LimitsConfig = LimitsConfig()
+    upstream_engine: UpstreamEngine = "aiohttp"

@@ -311,6 +311,7 @@ RANGES = [
     Row("limits: {connect_timeout_secs: @}", ("0.1", "600"), ("0", "601")),
     Row("limits: {drain_timeout_secs: @}", ("0", "3600"), ("-1", "3601")),
     Row("limits: {answer_max_bytes: @}", ("1024",), ("1023",)),
+    Row("upstream_engine: @", ("lean", "aiohttp", "auto"), ("httpx", "true", "null")),
     Row("listen: @", ("'0.0.0.0:0'", "'[::1]:65535'", "'host.example:80'"), ("8080", "':80'", "'a:b'", "'h:65536'")),
     Row("listen: @", ("localhost:1",), ("'::1:80'", "'h/x:80'", "'u@h:80'", "'[h]:80'", "'h :80'", "host")),
 ]

@@ -11,6 +11,7 @@ import pytest
 
 from busbar.actors.messages import Refusal
 from busbar.http import traces
+from busbar.http.lean import AutoUpstream, LeanUpstream
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 
 from .asks import INGRESSES, PATHS, ask
@@ -303,7 +304,8 @@ async def test_a_request_that_failed_inside_is_found_by_what_its_caller_was_told
     async def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(AiohttpUpstream, "send", breaks)
+    for engine in (AiohttpUpstream, AutoUpstream, LeanUpstream):
+        monkeypatch.setattr(engine, "send", breaks)
     async with World() as world:
         answer = await world.post(PATHS["openai"], ask("openai", "gpt"))
         trace = await trace_of(world, answer)

@@ -6,6 +6,7 @@ async with World() as world:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,9 @@ from busbar.config import loads
 from busbar.config.support import SUPPORTED_PROTOCOLS
 from busbar.demo.providers import DemoProviders
 from busbar.gateway import BusbarGateway
+
+ENGINE = os.environ.get("BUSBAR_TEST_ENGINE")
+"""The `upstream_engine` that every world has; the default of the gateway where it is not set."""
 
 KEY = "provider-key"
 AWS_KEY = "AKIDPROVIDER:provider-secret"
@@ -111,7 +115,9 @@ class World:
                 "upstream_model": upstream,
                 **_flow(self._model_keys.get(name, "")),
             }
-        ours = {"listen": "127.0.0.1:0", "providers": providers, "models": models}
+        ours: dict[str, Any] = {"listen": "127.0.0.1:0", "providers": providers, "models": models}
+        if ENGINE is not None and "upstream_engine" not in self._config:
+            ours["upstream_engine"] = ENGINE
         return f"{yaml.safe_dump(ours, sort_keys=False)}\n{self._config}"
 
 
