@@ -1,0 +1,33 @@
+"""Lean where it can be, aiohttp's client for the rest: proxies of the environment, and anything unusual."""
+
+from __future__ import annotations
+
+from busbar.http.lean.upstream import LeanUpstream
+from busbar.http.ports import UpstreamAnswer, UpstreamRequest
+from busbar.http.proxies import EnvironmentProxies
+from busbar.http.upstream_aiohttp import AiohttpUpstream
+
+
+class AutoUpstream:
+    """Each of the two has `connections_max` connections to itself; a provider is always reached by the same one."""
+
+    def __init__(self, *, connect_timeout_secs: float, connections_max: int) -> None:
+        self._connect_timeout_secs = connect_timeout_secs
+        self._connections_max = connections_max
+        self._proxies = EnvironmentProxies()
+        self._lean = LeanUpstream(connect_timeout_secs=connect_timeout_secs, connections_max=connections_max)
+        self._aiohttp: AiohttpUpstream | None = None
+
+    async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
+        if self._proxies.for_url(request.url) is None and self._lean.takes(request):
+            return await self._lean.send(request)
+        if self._aiohttp is None:
+            self._aiohttp = AiohttpUpstream(
+                connect_timeout_secs=self._connect_timeout_secs, connections_max=self._connections_max
+            )
+        return await self._aiohttp.send(request)
+
+    async def close(self) -> None:
+        await self._lean.close()
+        if self._aiohttp is not None:
+            await self._aiohttp.close()

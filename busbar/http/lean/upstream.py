@@ -1,0 +1,61 @@
+"""The lean upstream: the `Upstream` port over kept connections, for plain http and https without a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+
+from busbar.http.lean.dial import Dialer, SessionContext
+from busbar.http.lean.pool import ConnectionPool
+from busbar.http.lean.target import METHODS, Targets, Unusual, serialise
+from busbar.http.ports import UpstreamAnswer, UpstreamBroken, UpstreamRequest
+
+STALE_TRIES = 3
+"""How often a request is sent at most, when it meets connections that the provider has just closed."""
+
+
+class LeanUpstream:
+    """No cookies, no redirects, no proxies; identity bodies are asked for by whoever asks, gzip and deflate read."""
+
+    def __init__(
+        self, *, connect_timeout_secs: float, connections_max: int, context: SessionContext | None = None
+    ) -> None:
+        """`context`: TLS with other roots than the system's."""
+        self._loop = asyncio.get_running_loop()
+        self._targets = Targets()
+        self._pool = ConnectionPool(Dialer(connect_timeout_secs, context), connections_max)
+
+    def takes(self, request: UpstreamRequest) -> bool:
+        """Whether it is one that `send` does not refuse as `Unusual`."""
+        try:
+            self._targets.of(request.url)
+        except Unusual:
+            return False
+        return request.method in METHODS
+
+    async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
+        """Raises `UpstreamBroken`, `Unusual`, and ValueError when a header has a line break in it."""
+        target = self._targets.of(request.url)
+        if request.method not in METHODS:
+            raise Unusual(request.method)
+        head = serialise(request, target)
+        for more in reversed(range(STALE_TRIES)):
+            connection = self._pool.take(target.origin) or await self._pool.open(target.origin)
+            answered = connection.ask(head, request.body, self._loop)
+            try:
+                return await answered
+            except UpstreamBroken:
+                # The provider closed an idle connection just as it was used again. Not one byte of an answer came,
+                # so the request is sent once more (RFC 9112 §9.3.1); a new connection is never given a second try.
+                if connection.answered or connection.requests == 1 or not more:
+                    raise
+            except asyncio.CancelledError:
+                if answered.cancelled():
+                    connection.abort()
+                elif answered.exception() is None:
+                    answered.result().close()  # it came just now; if whole, the connection may be another's already
+                raise
+        raise AssertionError("the last try answers or raises")
+
+    async def close(self) -> None:
+        self._pool.close()
+        await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
