@@ -7,6 +7,7 @@ async with BusbarGateway(config) as gateway:
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
@@ -34,8 +35,12 @@ from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.registry import PROTOCOLS
 from busbar.supervision import breaker_settings, find_policy
 
-_UPSTREAMS = {"lean": LeanUpstream, "aiohttp": AiohttpUpstream, "auto": AutoUpstream}
-"""By `upstream_engine`."""
+_UPSTREAMS: Mapping[str, Callable[..., Upstream]] = {
+    "lean": LeanUpstream,
+    "aiohttp": AiohttpUpstream,
+    "auto": AutoUpstream,
+}
+"""By the configuration's `upstream_engine`."""
 
 
 class BusbarGateway:

@@ -82,11 +82,15 @@ class LeanAnswer:
     # --- the connection's side
 
     def feed(self, data: bytes) -> None:
-        """Raises what the sink raises."""
         if self._sink is None:
             self._set_aside(data)
             return
-        waiting = self._sink(data)
+        try:
+            waiting = self._sink(data)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to whoever streams
+            self.close()
+            self.fail(error)
+            return
         if waiting is not None:
             self._sink = None
             self._waiting = waiting

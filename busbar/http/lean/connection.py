@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_keeper",
         "_parser",
         "_paused",
+        "_pieces",
         "_surplus",
         "_transport",
         "answered",
@@ -85,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._head: asyncio.Future[LeanAnswer] | None = None
         self._answer: LeanAnswer | None = None
         self._headers: dict[str, str] = {}
+        self._pieces: list[bytes] = []
         self._fields = 0
         self._framing_bytes = 0
         self._informational = False
@@ -172,21 +174,29 @@ class Connection(asyncio.Protocol):
             return
         self._heard = self.answered = True
         self._framing_bytes += len(data)
+        failure: BaseException | None = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
             self._surplus = True
-            if not self._complete:
-                self.break_off(error.__context__ or error)  # what the sink raised, or one of our own bounds
+            failure = error.__context__ or error  # one of our own bounds
         except httptools.HttpParserUpgrade:
             self._surplus = self._complete = True  # a protocol that nobody asked for: nothing of it is read
         except httptools.HttpParserError as error:
             self._surplus = True
-            if not self._complete:
-                self.break_off(UpstreamBroken(FailureClass.NETWORK, type(error).__name__))
+            failure = UpstreamBroken(FailureClass.NETWORK, type(error).__name__)
+        if self._pieces and self._answer is not None:
+            # One chunk for the sink, however many the provider made of it.
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            self._answer.feed(body)
+        if not self._asked:
+            return  # the sink gave it up
         if self._complete:
             self._over()
-        elif self._asked and self._framing_bytes > HEAD_BYTES_MAX:
+        elif failure is not None:
+            self.break_off(failure)
+        elif self._framing_bytes > HEAD_BYTES_MAX:
             self.break_off(_too_large())
 
     def eof_received(self) -> None:
@@ -242,7 +252,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._framing_bytes = 0
         if self._answer is not None and not self._complete:
-            self._answer.feed(data)
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         if self._informational:
