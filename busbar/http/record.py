@@ -80,6 +80,8 @@ class Record:
         dropped = last.dropped_fields if last is not None else ()
         if dropped:
             logger.info("%s: not carried to %s: %s", self.id, self._translated_to, ", ".join(dropped))
+        if len(self._attempts) > 1 or self.outcome in ("error", "exhausted"):
+            logger.info("%s: %s: %s; told %s (%d)", self.id, self.pool, self._way(), self.outcome, self.status)
         return RequestDone(
             request_id=self.id,
             ingress=self._ingress.name,
@@ -101,3 +103,11 @@ class Record:
             decisions=() if journey is None else journey.decisions,
             failed_over=() if journey is None else journey.failed_over,
         )
+
+    def _way(self) -> str:
+        """What was tried, in a line for the log; the whole trace is at `/stats/requests/<id>`."""
+        if self._attempts:
+            return ", then ".join(f"{attempt.member} {attempt.disposition}" for attempt in self._attempts)
+        refusals = [] if self.journey is None else self.journey.decisions
+        reasons = {member: why.value for decision in refusals for member, why in decision.passed_over.items()}
+        return ", ".join(f"{member} {why}" for member, why in reasons.items()) or "nobody was tried"

@@ -97,6 +97,21 @@ async def test_a_failover_is_told_step_by_step(ingress: str, stream: bool) -> No
         }
 
 
+async def test_the_log_says_in_a_line_what_was_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """For requests of which there is something to tell; one that was simply answered leaves no line."""
+    caplog.set_level("INFO", "busbar.relay")
+    models = {"first": "openai:fault-401", "second": "openai:demo"}
+    pools = PAIR.removesuffix("}") + ", lone: {members: [{target: first}]}}"
+    async with World(models, pools) as world:
+        told = [await world.post(PATHS["openai"], ask("openai", name)) for name in ("pool", "second", "lone", "lone")]
+    ids = [answer.headers["x-busbar-request-id"] for answer in told]
+    assert [record.getMessage() for record in caplog.records if record.name == "busbar.relay"] == [
+        f"{ids[0]}: pool: first auth, then second ok; told ok (200)",
+        f"{ids[2]}: lone: first auth; told error (502)",
+        f"{ids[3]}: lone: first breaker_open; told exhausted (503)",
+    ]
+
+
 async def test_metrics_count_failovers_by_pool_and_reason() -> None:
     async with World({"first": "openai:fault-429", "second": "openai:fault-500"}, PAIR) as world:
         await world.post(PATHS["openai"], ask("openai", "pool"))
