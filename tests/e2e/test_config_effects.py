@@ -181,3 +181,20 @@ pools:
             ),
         ),
     )
+
+
+@pytest.mark.parametrize(("engine", "status"), [("aiohttp", 502), ("auto", 502), ("lean", 200)])
+async def test_the_upstream_engine_decides_whether_the_environments_proxy_is_taken(
+    engine: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy at which nobody listens: whoever goes to it finds no provider."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("HTTP_PROXY", nobody)
+    monkeypatch.setenv("http_proxy", nobody)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with World(config=f"upstream_engine: {engine}") as world:
+        answer = await world.post(PATHS["openai"], ask("openai", "gpt"))
+        assert answer.status == status
+        assert len(world.providers.requests) == (status == 200)

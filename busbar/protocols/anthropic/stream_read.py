@@ -56,25 +56,10 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.native import Native
+from busbar.protocols.open_block import OpenBlock
 from busbar.protocols.protocol import InvalidRequest
 
 _decode = msgspec.json.Decoder().decode
-
-
-class _Block:
-    """A block that is open: its index in the IR, and what its deltas need to know."""
-
-    __slots__ = ("index", "needs_arguments", "opaque")
-
-    def __init__(self, index: int, part: Part) -> None:
-        self.index = index
-        self.opaque = isinstance(part, Opaque)
-        self.needs_arguments = isinstance(part, ToolUse)
-        """A tool call without any argument text so far: it ends as `{}`, which is what the model meant."""
-
-    def close(self) -> list[Any]:
-        stop = BlockStop(index=self.index)
-        return [ArgumentsDelta(index=self.index, fragment="{}"), stop] if self.needs_arguments else [stop]
 
 
 class AnthropicStreamReader:
@@ -84,7 +69,7 @@ class AnthropicStreamReader:
 
     def __init__(self) -> None:
         self._decoder = SseDecoder()
-        self._open: dict[int, _Block] = {}
+        self._open: dict[int, OpenBlock] = {}
         self._indexes = 0
         self._stopped = False
         self._over = False
@@ -147,7 +132,7 @@ class AnthropicStreamReader:
         index = self._indexes
         part, deltas = _opened(read_answer_block(as_object(value.get("content_block"), "content_block"), ""), index)
         self._indexes += 1
-        block = self._open[place] = _Block(index, part)
+        block = self._open[place] = OpenBlock(index, part)
         if deltas:
             block.needs_arguments = False
         start = BlockStart(index=index, part=part)
@@ -161,7 +146,7 @@ class AnthropicStreamReader:
         if block is None or type(delta) is not dict:
             raise InvalidRequest("index", "expected the index of an open block")
         kind = delta.get("type")
-        make = None if block.opaque else _DELTAS.get(kind)
+        make = None if block.kind is Opaque else _DELTAS.get(kind)
         if make is None:
             return self._unknown(value)
         left = dict(delta)
@@ -182,7 +167,7 @@ class AnthropicStreamReader:
         events = block.close()
         if place != block.index:
             events[-1].native = Native(DIALECT, {}, place)
-        return _chunk("content_block_stop", events, value, "index")
+        return _chunk("content_block_stop", [*events], value, "index")
 
     def _message_delta(self, value: dict[str, Any]) -> Chunk:
         delta = value.get("delta")
@@ -267,30 +252,30 @@ def _chunk(form: str, events: list[Event], value: dict[str, Any], *taken: str) -
     return Chunk(events=events, native=Native(DIALECT, fields, form))
 
 
-def _text_delta(left: dict[str, Any], block: _Block) -> Event:
+def _text_delta(left: dict[str, Any], block: OpenBlock) -> Event:
     return TextDelta(index=block.index, text=need_text(left, "text", "delta"))
 
 
-def _thinking_delta(left: dict[str, Any], block: _Block) -> Event:
+def _thinking_delta(left: dict[str, Any], block: OpenBlock) -> Event:
     return ThinkingDelta(index=block.index, text=need_text(left, "thinking", "delta"))
 
 
-def _signature_delta(left: dict[str, Any], block: _Block) -> Event:
+def _signature_delta(left: dict[str, Any], block: OpenBlock) -> Event:
     return SignatureDelta(index=block.index, signature=need_text(left, "signature", "delta"), signer=DIALECT)
 
 
-def _arguments_delta(left: dict[str, Any], block: _Block) -> Event:
+def _arguments_delta(left: dict[str, Any], block: OpenBlock) -> Event:
     fragment = need_text(left, "partial_json", "delta")
     if fragment:
         block.needs_arguments = False
     return ArgumentsDelta(index=block.index, fragment=fragment)
 
 
-def _citations_delta(left: dict[str, Any], block: _Block) -> Event:
+def _citations_delta(left: dict[str, Any], block: OpenBlock) -> Event:
     return CitationDelta(index=block.index, citation=read_citation(left.pop("citation", None), "delta.citation"))
 
 
-_DELTAS: Mapping[Any, Callable[[dict[str, Any], _Block], Any]] = {
+_DELTAS: Mapping[Any, Callable[[dict[str, Any], OpenBlock], Any]] = {
     "text_delta": _text_delta,
     "thinking_delta": _thinking_delta,
     "signature_delta": _signature_delta,

@@ -33,7 +33,6 @@ from busbar.protocols.framing.eventstream import EventStreamDecoder, EventStream
 from busbar.protocols.ir import (
     ArgumentsDelta,
     BlockStart,
-    BlockStop,
     Chunk,
     CitationDelta,
     Ended,
@@ -54,25 +53,10 @@ from busbar.protocols.ir import (
     UsageSeen,
 )
 from busbar.protocols.native import Native, native
+from busbar.protocols.open_block import OpenBlock
 from busbar.protocols.protocol import InvalidRequest
 
 _decode = msgspec.json.Decoder().decode
-
-
-class _Block:
-    """A block that is open: its index in the IR, and what its deltas need to know."""
-
-    __slots__ = ("index", "kind", "needs_arguments")
-
-    def __init__(self, index: int, part: Part) -> None:
-        self.index = index
-        self.kind = type(part)
-        self.needs_arguments = isinstance(part, ToolUse)
-        """A tool call without any argument text so far: it ends as `{}`, which is what the model meant."""
-
-    def close(self) -> list[Any]:
-        stop = BlockStop(index=self.index)
-        return [ArgumentsDelta(index=self.index, fragment="{}"), stop] if self.needs_arguments else [stop]
 
 
 class BedrockStreamReader:
@@ -82,7 +66,7 @@ class BedrockStreamReader:
 
     def __init__(self) -> None:
         self._decoder = EventStreamDecoder()
-        self._open: dict[int, _Block] = {}
+        self._open: dict[int, OpenBlock] = {}
         self._indexes = 0
         self._stopped = False
         self._over = False
@@ -236,7 +220,7 @@ class BedrockStreamReader:
         del left["contentBlockIndex"]
         return place
 
-    def _block(self, place: int, kind: type[Text] | type[Thinking]) -> tuple[_Block, list[Event]] | None:
+    def _block(self, place: int, kind: type[Text] | type[Thinking]) -> tuple[OpenBlock, list[Event]] | None:
         """The open block of `kind` at `place`, and the events that open it (and close a text or thinking that stood
         there). None when something else is open there."""
         block = self._open.get(place)
@@ -251,7 +235,7 @@ class BedrockStreamReader:
         return block, events
 
     def _begin(self, place: int, part: Part) -> BlockStart:
-        block = self._open[place] = _Block(self._indexes, part)
+        block = self._open[place] = OpenBlock(self._indexes, part)
         self._indexes += 1
         start = BlockStart(index=block.index, part=part)
         _mark(start, block, place)
@@ -270,7 +254,7 @@ def _opened(start: Any) -> Part:
     return Opaque(dialect=DIALECT, kind=kind, value=start)
 
 
-def _mark(event: Any, block: _Block, place: int) -> Any:
+def _mark(event: Any, block: OpenBlock, place: int) -> Any:
     """Remembers the wire's index where the IR's is another."""
     if place != block.index:
         event.native = Native(DIALECT, {}, place)
