@@ -43,7 +43,7 @@ class Body:
     @property
     def model(self) -> str:
         """Raises `InvalidRequest` when the body names none."""
-        value = self._value("model")
+        value = self.field("model")
         if value is None:
             raise InvalidRequest("model", "you must provide a model parameter")
         if not isinstance(value, str) or not value:
@@ -52,10 +52,20 @@ class Body:
 
     @property
     def stream(self) -> bool:
-        value = self._value("stream")
+        value = self.field("stream")
         if value is None or isinstance(value, bool):
             return bool(value)
         raise InvalidRequest("stream", "expected true or false")
+
+    def field(self, name: str) -> Any:
+        """One field of the top level, decoded; None when there is none. Raises `InvalidRequest`."""
+        raw = self._fields.get(name)
+        if raw is None:
+            return None
+        try:
+            return _decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidRequest(name, "not valid JSON") from None
 
     def for_model(self, model: str) -> bytes:
         """The same body for another model. Bytes as they came, but for `model` and the space between top fields."""
@@ -71,15 +81,6 @@ class Body:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest("", f"The body is not valid JSON: {_reason(error)}") from None
         return document
-
-    def _value(self, key: str) -> Any:
-        raw = self._fields.get(key)
-        if raw is None:
-            return None
-        try:
-            return _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise InvalidRequest(key, "not valid JSON") from None
 
 
 def _deeper_than(raw: bytes, depth_max: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
+import typing
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -34,6 +35,22 @@ class ErrorKind(enum.Enum):
     TIMEOUT = "timeout"
 
 
+class Quota(Struct, frozen=True, kw_only=True):
+    """What was used up, for programs to read. The report's message says the same in words, as not every dialect has a
+    place for more than these."""
+
+    scope: str
+    """Whose it is, as the caller may know it: its key, or a group that the key belongs to."""
+    unit: typing.Literal["nanodollars", "requests", "tokens"]
+    period: typing.Literal["minute", "daily", "monthly", "total"]
+    """`minute` is any 60 seconds; days and months are those of UTC."""
+    limit: int
+    used: int
+    """With what other requests have reserved."""
+    resets_at: int | None = None
+    """Unix seconds; None: never by itself."""
+
+
 class ErrorReport(Struct, frozen=True, kw_only=True):
     """What the caller is told. None means: as the dialect's table says for `kind`."""
 
@@ -45,7 +62,9 @@ class ErrorReport(Struct, frozen=True, kw_only=True):
     param: str | None = None
     retry_after_secs: float | None = None
     should_retry: bool | None = None
-    """Written as `x-should-retry`, which the OpenAI and Anthropic SDKs obey."""
+    """Written as `x-should-retry`, which the OpenAI and Anthropic SDKs obey. None: false of a budget, else unsaid."""
+    quota: Quota | None = None
+    """What was used up, when `kind` is BUDGET or RATE_LIMITED."""
 
 
 class ErrorAnswer(Struct, frozen=True, kw_only=True):
@@ -62,8 +81,9 @@ def answer_headers(report: ErrorReport) -> dict[str, str]:
     headers = {"content-type": "application/json"}
     if report.retry_after_secs is not None:
         headers["retry-after"] = str(max(1, math.ceil(report.retry_after_secs)))
-    if report.should_retry is not None:
-        headers["x-should-retry"] = "true" if report.should_retry else "false"
+    should_retry = False if report.kind is ErrorKind.BUDGET and report.should_retry is None else report.should_retry
+    if should_retry is not None:
+        headers["x-should-retry"] = "true" if should_retry else "false"
     return headers
 
 

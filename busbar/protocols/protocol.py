@@ -15,11 +15,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from busbar.protocols.asked import Asked, TopFields
 from busbar.protocols.errors import ErrorAnswer, ErrorReport
 from busbar.protocols.failures import DialectKnowledge, FailureSignal
 from busbar.protocols.framing.sse import events_as_values
 from busbar.protocols.ids import IdStyle, fit_name
 from busbar.protocols.ir import Chunk, Request, Response
+from busbar.protocols.meter import Marks
+from busbar.protocols.rate_limits import RATE_LIMIT_HEADERS, RateLimits, x_ratelimit_headers
 from busbar.protocols.receipt import Receipt, joined
 from busbar.protocols.usage import Usage
 
@@ -220,6 +223,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
 
     read_request: Callable[[Document], Request]
     """Raises `InvalidRequest`."""
+    asked: Callable[[TopFields], Asked]
+    """How much answer a request asks for, of which no more is read than says so. Raises `InvalidRequest` for a field
+    that is no JSON, and for nothing else."""
     write_request: Callable[[Request, Hop, Receipt], Document]
     hop_traces: tuple[bytes, ...] = ()
     """A same-dialect request goes out as it came, unless its bytes hold one of these: then an earlier answer may have
@@ -234,6 +240,8 @@ class Protocol(Struct, frozen=True, kw_only=True):
     stream_reader: Callable[[], StreamReader]
     stream_writer: Callable[[Hop, Receipt], StreamWriter]
     stream_tap: TapFactory
+    marks: Marks
+    """By which a stream is metered that was cut, or states no usage."""
     stream_trace: Callable[[Trace, Chunk], Trace] = _no_trace
     """(the trace so far, the next chunk that this dialect's reader gave) → the trace after it, where the wire numbers
     its events and items."""
@@ -246,6 +254,11 @@ class Protocol(Struct, frozen=True, kw_only=True):
     read_error: Callable[[int, Headers, bytes, float], FailureSignal]
     """(status, headers, body, now in Unix seconds) → the signal. Never raises, whatever the body is."""
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
+    rate_limit_headers: Callable[[RateLimits, float], dict[str, str]] = x_ratelimit_headers
+    """(the caller's limits, now in Unix seconds) → the headers that tell them to this dialect's callers."""
+    rate_limit_header_prefixes: tuple[str, ...] = RATE_LIMIT_HEADERS
+    """How the names of such headers begin when a provider of this dialect tells its own, lower-case: those are of an
+    account that is not the caller's. For `str.startswith`."""
 
     spell: DocumentSpell = _as_in_the_ir
 

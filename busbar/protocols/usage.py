@@ -10,14 +10,20 @@ class Usage(Node):
 
     The kinds never overlap in the prompt: `input_tokens` is fresh input only, `cache_read_tokens` was read from a
     cache and `cache_write_tokens` was written to one; the whole prompt is the sum of the three, so nothing is
-    billed twice. `reasoning_tokens` is the part of `output_tokens` that was thinking.
+    billed twice. `reasoning_tokens` is the part of `output_tokens` that was thinking, `cache_write_1h_tokens` is the
+    part of `cache_write_tokens` that is kept for an hour.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     reasoning_tokens: int | None = None
+    billed_input_tokens: int | None = None
+    billed_output_tokens: int | None = None
+    """What the provider charges for, where it says so and it is not what it counted: Cohere leaves its own prompts
+    out."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -39,7 +45,16 @@ class Usage(Node):
             cache_write_tokens=(
                 self.cache_write_tokens if later.cache_write_tokens is None else later.cache_write_tokens
             ),
+            cache_write_1h_tokens=(
+                self.cache_write_1h_tokens if later.cache_write_1h_tokens is None else later.cache_write_1h_tokens
+            ),
             reasoning_tokens=(self.reasoning_tokens if later.reasoning_tokens is None else later.reasoning_tokens),
+            billed_input_tokens=(
+                self.billed_input_tokens if later.billed_input_tokens is None else later.billed_input_tokens
+            ),
+            billed_output_tokens=(
+                self.billed_output_tokens if later.billed_output_tokens is None else later.billed_output_tokens
+            ),
         )
 
 
@@ -57,6 +72,7 @@ def added(first: Usage, second: Usage) -> Usage:
         output_tokens=_sum(first.output_tokens, second.output_tokens),
         cache_read_tokens=_sum(first.cache_read_tokens, second.cache_read_tokens),
         cache_write_tokens=_sum(first.cache_write_tokens, second.cache_write_tokens),
+        cache_write_1h_tokens=_sum(first.cache_write_1h_tokens, second.cache_write_1h_tokens),
         reasoning_tokens=_sum(first.reasoning_tokens, second.reasoning_tokens),
     )
 

@@ -5,6 +5,7 @@
     response                        a whole answer, both ways
     stream_read, stream_write       the streamed answer, both ways; `stream_tap` watches one that passes by
     errors, models                  what errors mean, and how they are told; the list of models
+    rate_limits                     how limits are told
     blocks_*, sources, citations,   what requests and answers are made of
     tools, usage, schema, words
 
@@ -16,14 +17,16 @@ from __future__ import annotations
 from busbar.protocols.anthropic.errors import KNOWLEDGE, read_error, write_error
 from busbar.protocols.anthropic.mend import HOP_TRACES, mend_request
 from busbar.protocols.anthropic.models import write_models
+from busbar.protocols.anthropic.rate_limits import RATE_LIMIT_HEADERS, rate_limit_headers
 from busbar.protocols.anthropic.receipt_paths import spell
 from busbar.protocols.anthropic.request_read import read_request
 from busbar.protocols.anthropic.request_write import write_request
 from busbar.protocols.anthropic.response import inspect_response, read_response, write_response
 from busbar.protocols.anthropic.stream_read import AnthropicStreamReader
-from busbar.protocols.anthropic.stream_tap import stream_tap
+from busbar.protocols.anthropic.stream_tap import MARKS, stream_tap
 from busbar.protocols.anthropic.stream_write import AnthropicStreamWriter
 from busbar.protocols.anthropic.words import DIALECT, TOOL_NAME_CHARS_MAX, TOOL_USE_ID
+from busbar.protocols.asked import asked_at_top
 from busbar.protocols.ids import fit_name
 from busbar.protocols.protocol import Protocol, Route
 
@@ -57,6 +60,7 @@ PROTOCOL = Protocol(
     stream_content_type="text/event-stream; charset=utf-8",
     request_id_header="request-id",
     read_request=read_request,
+    asked=asked_at_top(("max_tokens",)),
     write_request=write_request,
     hop_traces=HOP_TRACES,
     mend_request=mend_request,
@@ -66,8 +70,11 @@ PROTOCOL = Protocol(
     stream_reader=AnthropicStreamReader,
     stream_writer=AnthropicStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     read_error=read_error,
     write_error=write_error,
+    rate_limit_headers=rate_limit_headers,
+    rate_limit_header_prefixes=RATE_LIMIT_HEADERS,
     spell=spell,
     write_models=write_models,
     telltale_header="anthropic-version",

@@ -128,6 +128,8 @@ def _error(report: ErrorReport) -> dict[str, Any]:
     error: dict[str, Any] = {"type": report.type or kind, "message": _message(report)}
     if report.code is not None:
         error["details"] = {"error_code": report.code}
+    if report.quota is not None:  # not among the details: the SDK takes those for a type of Anthropic's own
+        error["quota"] = report.quota
     return error
 
 

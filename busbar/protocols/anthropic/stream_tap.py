@@ -11,7 +11,18 @@ from busbar.protocols.anthropic.usage import read_usage
 from busbar.protocols.error_body import signal_of
 from busbar.protocols.framing.sse import SseEvent
 from busbar.protocols.framing.tap import SseTap
+from busbar.protocols.meter import Marks
 from busbar.protocols.usage import merged
+
+MARKS = Marks(
+    event=b'"content_block_delta"',
+    texts=(b"text", b"thinking", b"partial_json"),
+    call=b'"input"',
+    call_tokens=35,
+    signature_bytes=350,
+)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _decode = msgspec.json.Decoder().decode
 

@@ -21,6 +21,7 @@ def read_usage(value: Any) -> Usage | None:
         output_tokens=_count(left, "output_tokens"),
         cache_read_tokens=_count(left, "cache_read_input_tokens"),
         cache_write_tokens=_count(left, "cache_creation_input_tokens"),
+        cache_write_1h_tokens=_written_for_an_hour(left),
         reasoning_tokens=_thinking_tokens(left),
         native=Native(DIALECT, left, None),
     )
@@ -62,6 +63,13 @@ def _count(left: dict[str, Any], key: str) -> int | None:
         return take_int(left, key)
     except (InvalidRequest, OverflowError, ValueError):
         return None
+
+
+def _written_for_an_hour(left: dict[str, Any]) -> int | None:
+    """Read, not taken: the breakdown stays a leftover, and goes back as it came."""
+    breakdown = left.get("cache_creation")
+    count = breakdown.get("ephemeral_1h_input_tokens") if isinstance(breakdown, dict) else None
+    return count if type(count) is int else None
 
 
 def _thinking_tokens(left: dict[str, Any]) -> int | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from busbar.protocols.asked import asked_inside
 from busbar.protocols.bedrock.errors import KNOWLEDGE, REQUEST_ID_HEADER, read_error, write_error
 from busbar.protocols.bedrock.mend import HOP_TRACES, mend_request
 from busbar.protocols.bedrock.models import write_models
@@ -23,7 +24,7 @@ from busbar.protocols.bedrock.request_read import read_request
 from busbar.protocols.bedrock.request_write import write_request
 from busbar.protocols.bedrock.response import inspect_response, read_response, write_response
 from busbar.protocols.bedrock.stream_read import BedrockStreamReader
-from busbar.protocols.bedrock.stream_tap import stream_tap
+from busbar.protocols.bedrock.stream_tap import MARKS, stream_tap
 from busbar.protocols.bedrock.stream_write import BedrockStreamWriter
 from busbar.protocols.bedrock.words import DIALECT, SIGNER, TOOL_USE_ID
 from busbar.protocols.framing.eventstream import messages_as_values
@@ -51,6 +52,7 @@ PROTOCOL = Protocol(
     stream_content_type="application/vnd.amazon.eventstream",
     request_id_header=REQUEST_ID_HEADER,
     read_request=read_request,
+    asked=asked_inside(("inferenceConfig",), ("maxTokens",)),
     write_request=write_request,
     hop_traces=HOP_TRACES,
     mend_request=mend_request,
@@ -60,6 +62,7 @@ PROTOCOL = Protocol(
     stream_reader=BedrockStreamReader,
     stream_writer=BedrockStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     stream_as_values=messages_as_values,
     read_error=read_error,
     write_error=write_error,

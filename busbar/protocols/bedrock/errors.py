@@ -33,12 +33,13 @@ DAILY_LIMIT_WAIT_SECS = 3600.0
 """A limit per day names no time at which it ends; by the hour is often enough to ask."""
 
 _REQUEST_ID = IdStyle("")
+_QUOTA_EXCEEDED = "ServiceQuotaExceededException"
 _DAILY = re.compile(r"\bper day\b", re.IGNORECASE)
 
 _WORDS: Mapping[str, FailureClass] = {
     "ThrottlingException": FailureClass.RATE_LIMIT,
     "TooManyRequestsException": FailureClass.RATE_LIMIT,
-    "ServiceQuotaExceededException": FailureClass.RATE_LIMIT,
+    _QUOTA_EXCEEDED: FailureClass.RATE_LIMIT,
     "ModelNotReadyException": FailureClass.OVERLOADED,
     "ModelErrorException": FailureClass.OVERLOADED,
     "ServiceUnavailableException": FailureClass.OVERLOADED,
@@ -68,6 +69,8 @@ KNOWLEDGE = DialectKnowledge(
             FailureClass.CONTEXT_LENGTH,
             CONTEXT_LENGTH_STATUSES,
         ),
+        # Amazon's own is a 400; a 402 is how we refuse a budget, for which there is no better name.
+        TextRule(re.compile(""), FailureClass.BILLING, frozenset({402}), frozenset({_QUOTA_EXCEEDED})),
         TextRule(re.compile(r"use case details (have not|form)", re.IGNORECASE), FailureClass.AUTH, frozenset({404})),
     ),
     words={**_WORDS} | {name[0].lower() + name[1:]: kind for name, kind in _WORDS.items()},
@@ -82,7 +85,7 @@ _ANSWERS: Mapping[ErrorKind, tuple[int, str, str]] = {
     ErrorKind.NOT_FOUND: (404, "ResourceNotFoundException", "validationException"),
     ErrorKind.TOO_LARGE: (413, "ValidationException", "validationException"),
     ErrorKind.CONTEXT_LENGTH: (400, "ValidationException", "validationException"),
-    ErrorKind.BUDGET: (402, "ServiceQuotaExceededException", "throttlingException"),
+    ErrorKind.BUDGET: (402, _QUOTA_EXCEEDED, "throttlingException"),
     ErrorKind.RATE_LIMITED: (429, "ThrottlingException", "throttlingException"),
     ErrorKind.UPSTREAM: (500, "InternalServerException", "modelStreamErrorException"),
     ErrorKind.EXHAUSTED: (503, "ServiceUnavailableException", "serviceUnavailableException"),

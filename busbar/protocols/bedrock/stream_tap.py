@@ -11,7 +11,18 @@ from busbar.protocols.bedrock.usage import read_usage
 from busbar.protocols.error_body import decode_error
 from busbar.protocols.framing.eventstream import EventStreamMessage
 from busbar.protocols.framing.eventstream_tap import EventStreamTap
+from busbar.protocols.meter import Marks
 from busbar.protocols.usage import merged
+
+MARKS = Marks(
+    event=b"contentBlockDelta",
+    texts=(b"text", b"input"),
+    call=b'"toolUseId"',
+    call_tokens=25,
+    signature_bytes=350,
+)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _decode = msgspec.json.Decoder().decode
 

@@ -29,6 +29,7 @@ def read_usage(value: Any) -> Usage | None:
         output_tokens=_count(left, "outputTokens"),
         cache_read_tokens=_count(left, "cacheReadInputTokens"),
         cache_write_tokens=_count(left, "cacheWriteInputTokens"),
+        cache_write_1h_tokens=_written_for_an_hour(left),
     )
     repeated = tuple(key for key, count in _REPEATED.items() if key in left and left[key] == count(usage))
     for key in repeated:
@@ -65,6 +66,17 @@ def write_foreign_usage(usage: Usage | None) -> dict[str, Any]:
     if known.cache_write_tokens is not None:
         written["cacheWriteInputTokens"] = known.cache_write_tokens
     return written
+
+
+def _written_for_an_hour(left: dict[str, Any]) -> int | None:
+    """Of `cacheDetails`, one entry for each time to live (`5m`, `1h`). Read, not taken: they stay a leftover."""
+    details = left.get("cacheDetails")
+    if not isinstance(details, list) or not details:
+        return None
+    hours = [
+        detail.get("inputTokens") for detail in details if isinstance(detail, dict) and detail.get("ttl") == "1h"
+    ]
+    return sum(count for count in hours if type(count) is int)
 
 
 def _count(left: dict[str, Any], key: str) -> int | None:

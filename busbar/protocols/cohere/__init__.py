@@ -14,18 +14,20 @@ Facts are from the API reference and its page of errors, the official SDK's type
 
 from __future__ import annotations
 
+from busbar.protocols.asked import asked_at_top
 from busbar.protocols.cohere.calls import tool_name
-from busbar.protocols.cohere.errors import KNOWLEDGE, read_error, write_error
+from busbar.protocols.cohere.errors import KNOWLEDGE, MONTHLY_LIMIT_HEADERS, read_error, write_error
 from busbar.protocols.cohere.models import write_models
 from busbar.protocols.cohere.receipt_paths import spell
 from busbar.protocols.cohere.request_read import read_request
 from busbar.protocols.cohere.request_write import write_request
 from busbar.protocols.cohere.response import inspect_response, read_response, write_response
 from busbar.protocols.cohere.stream_read import CohereStreamReader
-from busbar.protocols.cohere.stream_tap import stream_tap
+from busbar.protocols.cohere.stream_tap import MARKS, stream_tap
 from busbar.protocols.cohere.stream_write import CohereStreamWriter
 from busbar.protocols.cohere.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.protocol import Protocol, Route
+from busbar.protocols.rate_limits import RATE_LIMIT_HEADERS
 from busbar.protocols.receipt import Receipt
 
 _PATH = "/v2/chat"
@@ -43,6 +45,7 @@ PROTOCOL = Protocol(
     stream_content_type="text/event-stream",
     request_id_header="x-request-id",
     read_request=read_request,
+    asked=asked_at_top(("max_tokens",)),
     write_request=write_request,
     read_response=read_response,
     write_response=write_response,
@@ -50,8 +53,10 @@ PROTOCOL = Protocol(
     stream_reader=CohereStreamReader,
     stream_writer=CohereStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     read_error=read_error,
     write_error=write_error,
+    rate_limit_header_prefixes=(*RATE_LIMIT_HEADERS, *MONTHLY_LIMIT_HEADERS),
     spell=spell,
     write_models=write_models,
     telltale_header="x-fern-sdk-name",

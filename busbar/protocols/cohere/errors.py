@@ -28,6 +28,9 @@ from busbar.protocols.retry_after import retry_after_secs
 
 _TOO_LONG_TYPE = "TOO_MANY_TOKENS"
 
+MONTHLY_LIMIT_HEADERS = ("x-endpoint-monthly-call-limit", "x-trial-endpoint-call-limit")
+"""Sent to those who call with a trial key."""
+
 
 def _text(pattern: str, kind: FailureClass, *statuses: int) -> TextRule:
     return TextRule(pattern=re.compile(pattern, re.IGNORECASE), kind=kind, statuses=frozenset(statuses))

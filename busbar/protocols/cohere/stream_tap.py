@@ -12,7 +12,17 @@ from busbar.protocols.cohere.words import FAILED
 from busbar.protocols.error_body import signal_of
 from busbar.protocols.framing.sse import SseEvent
 from busbar.protocols.framing.tap import SseTap
+from busbar.protocols.meter import Marks
 from busbar.protocols.usage import merged
+
+MARKS = Marks(
+    event=b'-delta"',
+    texts=(b"text", b"thinking", b"tool_plan", b"arguments"),
+    call=b'tool-call-start"',
+    call_tokens=30,
+)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _decode = msgspec.json.Decoder().decode
 

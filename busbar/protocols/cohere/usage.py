@@ -37,11 +37,14 @@ def read_usage(stated: Any) -> Usage | None:
         left[at] = counts
         if not counts:
             del left[at]
+    billed = left.get(_BILLED) if at == _TOKENS else None
     usage = Usage(
         input_tokens=None if prompt is None else max(0, prompt - (cached or 0)),
         output_tokens=output,
         cache_read_tokens=cached,
         reasoning_tokens=reasoning,
+        billed_input_tokens=_billed(billed, "input_tokens"),
+        billed_output_tokens=_billed(billed, "output_tokens"),
     )
     usage.native = Native(DIALECT, left, UsageForm(at, None if prompt == usage.prompt_tokens else prompt))
     return usage
@@ -76,6 +79,11 @@ def write_foreign_usage(usage: Usage | None, receipt: Receipt) -> dict[str, Any]
     if usage.cache_read_tokens is not None:
         written["cached_tokens"] = usage.cache_read_tokens
     return written
+
+
+def _billed(units: Any, key: str) -> int | None:
+    """Looked at only: it stays a leftover."""
+    return _take({key: units.get(key)}, key) if isinstance(units, dict) else None
 
 
 def _take(left: dict[str, Any], key: str) -> int | None:

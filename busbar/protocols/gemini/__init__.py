@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from busbar.protocols.asked import asked_inside
 from busbar.protocols.gemini.errors import read_error, write_error
 from busbar.protocols.gemini.fit_tools import fit_tool_name
 from busbar.protocols.gemini.knowledge import KNOWLEDGE
@@ -26,7 +27,7 @@ from busbar.protocols.gemini.request_write import write_request
 from busbar.protocols.gemini.response import inspect_response, read_response, write_response
 from busbar.protocols.gemini.stream_frames import stream_as_values
 from busbar.protocols.gemini.stream_read import GeminiStreamReader
-from busbar.protocols.gemini.stream_tap import stream_tap
+from busbar.protocols.gemini.stream_tap import MARKS, stream_tap
 from busbar.protocols.gemini.stream_write import ARRAY, GeminiStreamWriter
 from busbar.protocols.gemini.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.protocol import Protocol, Route
@@ -74,6 +75,11 @@ PROTOCOL = Protocol(
     stream_content_type="text/event-stream",
     request_id_header="x-request-id",
     read_request=read_request,
+    asked=asked_inside(
+        ("generationConfig", "generation_config"),
+        ("maxOutputTokens", "max_output_tokens"),
+        ("candidateCount", "candidate_count"),
+    ),
     write_request=write_request,
     read_response=read_response,
     write_response=write_response,
@@ -81,6 +87,7 @@ PROTOCOL = Protocol(
     stream_reader=GeminiStreamReader,
     stream_writer=GeminiStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     stream_as_values=stream_as_values,
     framing_of=_framing_of,
     framing_content_types={ARRAY: "application/json"},

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from busbar.protocols.error_body import decode_error, signal_of, word
-from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport, answer_headers
+from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport, Quota, answer_headers
 from busbar.protocols.failures import FailureSignal
 from busbar.protocols.framing.sse import encode_event
 from busbar.protocols.gemini.words import REQUEST_ID
@@ -114,6 +114,9 @@ _TABLE: Mapping[ErrorKind, tuple[int, str]] = {
 }
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
+_QUOTA_IDS = {"minute": "PerMinute", "daily": "PerDay", "monthly": "PerMonth", "total": "Total"}
+"""How Google's own quotas end. Its command line waits for one `PerMinute`, and not for one `PerDay`."""
 _TOO_LONG = "The input token count exceeds the maximum number of tokens allowed."
 """By this text, and by nothing else, callers of this dialect know that a prompt does not fit."""
 
@@ -146,7 +149,19 @@ def _written_details(report: ErrorReport) -> list[dict[str, Any]]:
     reason = report.code or ("API_KEY_INVALID" if report.kind is ErrorKind.UNAUTHENTICATED else None)
     if reason is not None:
         details.append({"@type": _ERROR_INFO, "reason": reason, "domain": "googleapis.com"})
+    if report.quota is not None:
+        details.append({"@type": _QUOTA_FAILURE, "violations": [_violation(report.quota)]})
     if report.retry_after_secs is not None:
         delay = answer_headers(report)["retry-after"]
         details.append({"@type": _RETRY_INFO, "retryDelay": f"{delay}s"})
     return details
+
+
+def _violation(quota: Quota) -> dict[str, Any]:
+    """The fields of `google.rpc.QuotaFailure.Violation`; whole numbers are texts in it."""
+    return {
+        "subject": quota.scope,
+        "quotaMetric": quota.unit,
+        "quotaId": f"{quota.unit.capitalize()}{_QUOTA_IDS[quota.period]}",
+        "quotaValue": str(quota.limit),
+    }

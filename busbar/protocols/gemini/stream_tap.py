@@ -21,7 +21,20 @@ from busbar.protocols.gemini.stream_read import candidate_index
 from busbar.protocols.gemini.stream_write import ARRAY
 from busbar.protocols.gemini.usage import read_usage
 from busbar.protocols.gemini.words import is_stop_word
+from busbar.protocols.meter import Marks
 from busbar.protocols.usage import Usage, merged
+
+MARKS = Marks(
+    event=b'"parts"',
+    texts=(b"text",),
+    call=b'"functionCall"',
+    call_tokens=20,
+    signature=b"thoughtSignature",
+    signature_bytes=110,
+    signature_token_bytes=6,
+)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _TAGS = frozenset({"text", "thought", "thoughtSignature", "thought_signature"})
 _MATTERS = (b'"finishReason"', b'"usageMetadata"', b'"error"', b'"promptFeedback"')

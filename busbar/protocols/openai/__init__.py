@@ -8,6 +8,7 @@ errors.py     envelopes; knowledge.py: what they mean
 
 from __future__ import annotations
 
+from busbar.protocols.asked import asked_at_top
 from busbar.protocols.model_list import write_openai_models
 from busbar.protocols.openai.errors import read_error, write_error
 from busbar.protocols.openai.knowledge import KNOWLEDGE
@@ -15,7 +16,7 @@ from busbar.protocols.openai.receipt_paths import spell
 from busbar.protocols.openai.request import read_request, write_request
 from busbar.protocols.openai.response import inspect_response, read_response, write_response
 from busbar.protocols.openai.stream_read import OpenaiStreamReader
-from busbar.protocols.openai.stream_tap import stream_tap
+from busbar.protocols.openai.stream_tap import MARKS, stream_tap
 from busbar.protocols.openai.stream_write import OpenaiStreamWriter
 from busbar.protocols.openai.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.protocol import Protocol, Route
@@ -32,6 +33,7 @@ PROTOCOL = Protocol(
     stream_content_type="text/event-stream",
     request_id_header="x-request-id",
     read_request=read_request,
+    asked=asked_at_top(("max_completion_tokens", "max_tokens"), choices="n"),
     write_request=write_request,
     read_response=read_response,
     write_response=write_response,
@@ -39,6 +41,7 @@ PROTOCOL = Protocol(
     stream_reader=OpenaiStreamReader,
     stream_writer=OpenaiStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     read_error=read_error,
     write_error=write_error,
     spell=spell,

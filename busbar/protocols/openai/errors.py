@@ -104,10 +104,12 @@ def write_stream_error(report: ErrorReport) -> bytes:
 
 def _body(report: ErrorReport) -> bytes:
     _, kind, code = _TABLE[report.kind]
-    error = {
+    error: dict[str, Any] = {
         "message": report.message,
         "type": report.type or kind,
         "param": report.param,
         "code": report.code or code,
     }
+    if report.quota is not None:
+        error["quota"] = report.quota
     return msgspec.json.encode({"error": error})

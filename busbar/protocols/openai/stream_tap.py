@@ -9,10 +9,21 @@ import msgspec
 
 from busbar.protocols.framing.sse import SseEvent
 from busbar.protocols.framing.tap import SseTap
+from busbar.protocols.meter import Marks
 from busbar.protocols.openai.errors import write_stream_error
 from busbar.protocols.openai.stream_read import DONE, choice_index, error_of, usage_of
 from busbar.protocols.openai.usage import read_usage
 from busbar.protocols.usage import merged
+
+MARKS = Marks(
+    event=b'"delta"',
+    texts=(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal", b"transcript"),
+    quotes=(b"annotations", b"executed_tools"),
+    call=b'"name":"',
+    call_tokens=10,
+)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _MATTERS = re.compile(
     rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"\s*:\s*[^\sn]|"index"\s*:\s*[1-9]'

@@ -14,6 +14,7 @@ Facts are from the API reference, from the official SDK's types, and from record
 
 from __future__ import annotations
 
+from busbar.protocols.asked import asked_at_top
 from busbar.protocols.model_list import write_openai_models
 from busbar.protocols.protocol import Protocol, Route
 from busbar.protocols.responses.errors import read_error, write_error
@@ -25,7 +26,7 @@ from busbar.protocols.responses.request_write import write_request
 from busbar.protocols.responses.response import inspect_response, read_response, write_response
 from busbar.protocols.responses.stream_form import stream_trace
 from busbar.protocols.responses.stream_read import ResponsesStreamReader
-from busbar.protocols.responses.stream_tap import stream_tap
+from busbar.protocols.responses.stream_tap import MARKS, stream_tap
 from busbar.protocols.responses.stream_write import ResponsesStreamWriter
 from busbar.protocols.responses.words import DIALECT, TOOL_CALL_ID
 
@@ -41,6 +42,7 @@ PROTOCOL = Protocol(
     stream_content_type="text/event-stream",
     request_id_header="x-request-id",
     read_request=read_request,
+    asked=asked_at_top(("max_output_tokens",)),
     write_request=write_request,
     hop_traces=HOP_TRACES,
     mend_request=mend_request,
@@ -50,6 +52,7 @@ PROTOCOL = Protocol(
     stream_reader=ResponsesStreamReader,
     stream_writer=ResponsesStreamWriter,
     stream_tap=stream_tap,
+    marks=MARKS,
     stream_trace=stream_trace,
     read_error=read_error,
     write_error=write_error,

@@ -94,12 +94,14 @@ and for the last one those that Codex acts on."""
 def write_error(report: ErrorReport, hop: Hop) -> ErrorAnswer:
     """`report` in this dialect, with the headers that its SDKs obey."""
     status, kind, code, _ = _TABLE[report.kind]
-    error = {
+    error: dict[str, Any] = {
         "message": report.message,
         "type": report.type or kind,
         "param": report.param,
         "code": report.code or code,
     }
+    if report.quota is not None:
+        error["quota"] = report.quota
     headers = {**answer_headers(report), "x-request-id": mint_id(REQUEST_ID, hop.nonce)}
     return ErrorAnswer(status=report.status or status, headers=headers, body=msgspec.json.encode({"error": error}))
 

@@ -10,11 +10,16 @@ import msgspec
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.framing.sse import SseEvent
 from busbar.protocols.framing.tap import SseTap
+from busbar.protocols.meter import Marks
 from busbar.protocols.protocol import Hop
 from busbar.protocols.responses.answer_write import response_frame
 from busbar.protocols.responses.errors import error_in_answer, signal_of_error
 from busbar.protocols.responses.stream_write import failed_event
 from busbar.protocols.responses.usage import read_usage
+
+MARKS = Marks(event=b'.delta"', texts=(b"delta",), call=b'"arguments":""', call_tokens=12)
+"""By which a stream is metered that was cut, or states no usage."""
+
 
 _MATTERS = re.compile(rb'"type"\s*:\s*"(response\.(completed|incomplete|failed|cancelled)|error)"')
 """What makes an event worth parsing once content was seen. Inside of texts quotation marks are escaped, so none of

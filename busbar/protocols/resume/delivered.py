@@ -142,6 +142,7 @@ class Delivered:
             output_tokens=max(usage.output_tokens or 0, estimate),
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
 

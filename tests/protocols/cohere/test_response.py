@@ -110,7 +110,10 @@ def test_a_plan_is_thinking() -> None:
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [
-        ({"tokens": COUNTS, "billed_units": {"input_tokens": 2}}, Usage(input_tokens=30, output_tokens=7)),
+        (
+            {"tokens": COUNTS, "billed_units": {"input_tokens": 2}},
+            Usage(input_tokens=30, output_tokens=7, billed_input_tokens=2),
+        ),
         (
             {"tokens": {**COUNTS, "reasoning_tokens": 3, "image_tokens": 1}, "cached_tokens": 20},
             Usage(input_tokens=10, output_tokens=7, cache_read_tokens=20, reasoning_tokens=3),
