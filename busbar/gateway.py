@@ -6,11 +6,17 @@ async with BusbarGateway(config) as gateway:
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
+from busbar.actors.governance.messages import WhenReady
 from busbar.actors.member import MemberSpec
 from busbar.actors.messages import Directory, Drain, Resolve, Terms, Timeouts
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
@@ -19,11 +25,14 @@ from busbar.actors.supervision import EscalatePolicy
 from busbar.config import Config, PoolConfig
 from busbar.config.schema import MemberConfig, ModelConfig
 from busbar.http.admin import Admin
-from busbar.http.auth import Doorkeeper
+from busbar.http.administration import Administration
+from busbar.http.admissions import Admissions
+from busbar.http.auth import Doorkeeper, Keys
 from busbar.http.control import Control
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Dispatch
 from busbar.http.front import Front
+from busbar.http.keys_admin import KeysAdmin
 from busbar.http.lanes import build_lanes
 from busbar.http.lean import AutoUpstream, LeanUpstream
 from busbar.http.ports import Upstream
@@ -34,6 +43,14 @@ from busbar.http.travel import Means
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.protocols.registry import PROTOCOLS
 from busbar.supervision import breaker_settings, find_policy
+
+logger = logging.getLogger("busbar")
+
+READY_SECS = 60.0
+"""How long the start waits for the governance database; a million rows of usage take about four seconds."""
+
+if TYPE_CHECKING:
+    from busbar.governance.assembly import Governed
 
 _UPSTREAMS: Mapping[str, Callable[..., Upstream]] = {
     "lean": LeanUpstream,
@@ -61,6 +78,7 @@ class BusbarGateway:
         self._front: Front | None = None
         self._upstream: Upstream | None = None
         self._prober: Prober | None = None
+        self._governed: Governed | None = None
         self.host = config.listen_host
         self.port = config.listen_port
 
@@ -70,13 +88,17 @@ class BusbarGateway:
         return f"http://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Makes the actors, then opens the door. Raises OSError when the address cannot be had, and what `plan_of`
-        raises."""
+        """Makes the actors, then opens the door. Raises OSError when the address cannot be had, `StoreUnusable` when
+        the governance database cannot, and what `plan_of` raises."""
         config, limits = self._config, self._config.limits
-        self._root = self.system.spawn(Gateway, plan_of(config), name="gateway")
+        self._governed = governed = _open_governance(config)
+        plan = plan_of(config) if governed is None else replace(plan_of(config), governance=governed.plan)
+        self._root = self.system.spawn(Gateway, plan, name="gateway")
         directory: Directory = await self._root.ask(Resolve())
+        if governed is not None:
+            await _ready(directory.governance["governance"])
         destinations = Destinations(config, directory)
-        doorkeeper = Doorkeeper(config.auth.mode, [token.reveal() for token in config.auth.client_tokens])
+        doorkeeper = self._doorkeeper(governed)
         self._upstream = _UPSTREAMS[config.upstream_engine](
             connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
         )
@@ -88,6 +110,7 @@ class BusbarGateway:
             continuity=directory.continuity,
             clock=self.system.clock,
             limits=limits,
+            admissions=None if governed is None else self._admissions(directory, destinations),
         )
         relay = Relay(means, directory.metrics)
         control = Control(
@@ -99,7 +122,12 @@ class BusbarGateway:
             open_telemetry_routes=config.auth.open_telemetry_routes,
         )
         admin = Admin(config.governance.admin_token, directory, limits.body_timeout_secs)
-        pages = {**control.pages, **admin.pages}
+        keys_admin = KeysAdmin(
+            config.governance.admin_token,
+            None if governed is None else self._administration(governed, directory, destinations),
+            limits.body_timeout_secs,
+        )
+        pages = {**control.pages, **admin.pages, **keys_admin.pages}
         self._dispatch = dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), pages, limits)
         self._front = Front(dispatch.handle, limits)
         try:
@@ -124,6 +152,32 @@ class BusbarGateway:
         if self._upstream is not None:
             await self._upstream.close()
         await self.system.stop()
+        if self._governed is not None:
+            await asyncio.to_thread(self._governed.store.close)
+
+    def _doorkeeper(self, governed: Governed | None) -> Doorkeeper:
+        auth, clock = self._config.auth, self.system.clock
+        keys = None if governed is None else Keys(governed.keyring, clock, governed.pairs.secret)
+        tokens = [token.reveal() for token in auth.client_tokens]
+        return Doorkeeper(auth.mode, tokens, keys, self._config.governance.admin_token)
+
+    def _admissions(self, directory: Directory, destinations: Destinations) -> Admissions:
+        return Admissions(
+            directory.governance["governance"],
+            self.system.clock,
+            self._lanes,
+            destinations.pools,
+            destinations.every,
+        )
+
+    def _administration(self, governed: Governed, directory: Directory, destinations: Destinations) -> Administration:
+        return Administration(
+            directory.governance["governance"],
+            governed.tariff,
+            self.system.clock,
+            governed.pairs,
+            destinations.names,
+        )
 
     def _make_prober(self, directory: Directory, upstream: Upstream) -> Prober:
         providers = self._config.providers
@@ -147,6 +201,24 @@ class BusbarGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _open_governance(config: Config) -> Governed | None:
+    if not config.governance.enabled:
+        return None
+    from busbar.governance.assembly import open_governance  # SQLite is imported only where it is used
+
+    return open_governance(config)
+
+
+async def _ready(governance: LoopRef) -> None:
+    """Waits for the keys to be read. A store that does not give them in time must not keep the door shut: until it
+    does, callers are told so."""
+    try:
+        async with asyncio.timeout(READY_SECS):
+            await governance.ask(WhenReady())
+    except TimeoutError:
+        logger.warning("the governance database has not been read yet: nobody is admitted until it is")
 
 
 def plan_of(config: Config) -> GatewayPlan:

@@ -92,6 +92,18 @@ def test_http_knows_no_dialect(module: str) -> None:
             assert not [o for o in operands if isinstance(o, ast.Constant) and o.value in names], ast.unparse(node)
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) == "store"])
+def test_the_store_knows_only_the_values_that_it_keeps(module: str) -> None:
+    known = {name for name in imports(MODULES[module]) if name.startswith("busbar.") and room(name) != "store"}
+    assert {name for name in known if not name.startswith("busbar.actors.governance.")} == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) == "governance"])
+def test_what_is_around_governance_knows_no_http(module: str) -> None:
+    known = {name for name in imports(MODULES[module]) if name.startswith("busbar.")}
+    assert {name for name in known if room(name) in ("http", "cli", "protocols")} == set()
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_dialect_knows_no_other_dialect(dialect: str) -> None:
     others = {f"busbar.protocols.{other}" for other in DIALECTS if other != dialect}

@@ -8,6 +8,11 @@ from typing import Any
 from msgspec import Struct
 
 from busbar.actors.continuity import Continuity
+from busbar.actors.governance.batch import Store
+from busbar.actors.governance.governance import Governance
+from busbar.actors.governance.keyring import Keyring
+from busbar.actors.governance.ledger import Ledger
+from busbar.actors.governance.money import Tariff
 from busbar.actors.journal import Journal
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot, Terms
@@ -49,6 +54,16 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
     direct: Mapping[str, Terms] = {}
     """On which terms direct routes use a model; absent: no limits."""
     generation: int = 1
+    governance: GovernancePlan | None = None
+
+
+class GovernancePlan(Struct, frozen=True, kw_only=True):
+    """Virtual keys, budgets and limits. `strict`: an answer waits until what it cost is recorded."""
+
+    store: Store
+    tariff: Tariff
+    keyring: Keyring
+    strict: bool = True
 
 
 class Gateway(LoopActor):
@@ -69,11 +84,14 @@ class Gateway(LoopActor):
         self._listing: dict[str, list[LoopRef]] = {}
         self._metrics: LoopRef | None = None
         self._continuity: LoopRef | None = None
+        self._governance: dict[str, LoopRef] = {}
         self._draining = False
 
     def on_start(self) -> None:
         self._metrics = self.spawn(Metrics, self.spawn(Journal, name="journal"), name="metrics")
         self._continuity = self.spawn(Continuity, name="continuity")
+        if self._plan.governance is not None:
+            self._spawn_governance(self._plan.governance)
         for spec in self._plan.members:
             self._members[spec.model] = self.spawn(Member, spec, name=f"member:{spec.model}")
         for pool in self._plan.pools:
@@ -97,6 +115,7 @@ class Gateway(LoopActor):
             members=dict(self._members),
             metrics=self._metrics,
             continuity=self._continuity,
+            governance=dict(self._governance),
         )
 
     @handles(MemberStarted)
@@ -112,6 +131,11 @@ class Gateway(LoopActor):
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         return {"generation": self._plan.generation, "draining": self._draining}
+
+    def _spawn_governance(self, plan: GovernancePlan) -> None:
+        ledger = self.spawn(Ledger, plan.store, name="ledger")
+        governance = self.spawn(Governance, ledger, plan.tariff, plan.keyring, strict=plan.strict, name="governance")
+        self._governance = {"governance": governance, "ledger": ledger}
 
     def _spawn_pool(self, plan: PoolPlan, name: str, actor_name: str) -> LoopRef:
         spec = PoolSpec(

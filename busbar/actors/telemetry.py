@@ -83,6 +83,10 @@ class RequestDone(Struct, frozen=True, kw_only=True):
     attempts: Sequence[AttemptDone] = ()
     translated_to: str | None = None
     usage: Usage | None = None
+    key_id: str | None = None
+    """Of the virtual key that it was made with."""
+    picodollars: int | None = None
+    """What its answer cost; None: nobody is charged, or it was cut."""
     dropped_fields: tuple[str, ...] = ()
     unix_secs: float = 0.0
     """When it came."""

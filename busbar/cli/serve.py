@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from busbar.actors.governance.batch import StoreUnusable
 from busbar.cli.options import Commands, add_files, load_config, run
 from busbar.config import Config, parse_listen
 from busbar.gateway import BusbarGateway
@@ -59,6 +60,9 @@ async def _serve(config: Config) -> int:
         await gateway.start()
     except MalformedCredential as error:
         logger.error("a provider's key is malformed: %s", error)
+        return 1
+    except StoreUnusable as error:
+        logger.error("governance.db_path: %s", error)
         return 1
     except OSError as error:
         logger.error("cannot listen on %s:%d: %s", config.listen_host, config.listen_port, error.strerror or error)

@@ -7,12 +7,22 @@ model as missing.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from urllib.parse import urlsplit
 
 from busbar.config.problems import KeyPath, Report, closest, shown
 from busbar.config.providers import is_loopback
 from busbar.config.read import place
-from busbar.config.schema import AuthConfig, ConfigFile, ModelConfig, PoolConfig, PriceConfig, ProviderConfig
+from busbar.config.schema import (
+    AuthConfig,
+    ConfigFile,
+    ModelConfig,
+    PoolConfig,
+    PriceChange,
+    PriceConfig,
+    PriceTier,
+    ProviderConfig,
+)
 from busbar.config.source import Mapping, Node, Scalar, Sequence
 
 RESERVED_SEGMENTS = frozenset(
@@ -54,14 +64,50 @@ class Checks:
             self._cooldowns(pool)
             self._fallback(pool)
         self._fallback_circles(config.pools)
-        for name in config.governance.prices:
+        for name, price in config.governance.prices.items():
             self._refers(("governance", "prices", name), name, self._models, "model")
+            self._price(("governance", "prices", name), price)
 
     def auth(self, auth: AuthConfig) -> None:
         """Token mode without a token would lock everybody out, or worse."""
         written = self._root.get("auth", "client_tokens")
         if auth.mode == "token" and not (isinstance(written, Sequence) and written.items):
             self._add(("auth", "client_tokens"), "auth.mode token needs at least one client token")
+
+    def governance(self, enabled: bool, auth: AuthConfig) -> None:
+        """Keys that nobody could mint would lock everybody out; so would keys that go upstream instead."""
+        if not enabled:
+            return
+        token = self._root.get("governance", "admin_token")
+        if token is None or (isinstance(token, Scalar) and not token.broken and token.value is None):
+            self._add(
+                ("governance", "admin_token"),
+                "governance.enabled needs it: callers need keys, and without the admin token nobody can make one",
+            )
+        if auth.mode == "passthrough":
+            self._add(
+                ("auth", "mode"),
+                "passthrough sends the caller's own key upstream, so it cannot be one of governance's; "
+                "use none or token, or leave governance.enabled out",
+            )
+
+    def _price(self, path: KeyPath, price: PriceConfig) -> None:
+        self._tiers((*path, "tiers"), price.tiers)
+        before: date | None = None
+        for position, change in enumerate(price.changes):
+            place_of_it: KeyPath = (*path, "changes", position)
+            day = _day(change)
+            if day is None:
+                self._add((*place_of_it, "from_day"), "there is no such day")
+            elif before is not None and day <= before:
+                self._add((*place_of_it, "from_day"), "not later than that of the change before it")
+            before = day or before
+            self._tiers((*place_of_it, "tiers"), change.tiers)
+
+    def _tiers(self, path: KeyPath, tiers: tuple[PriceTier, ...]) -> None:
+        for position in range(1, len(tiers)):
+            if tiers[position].above <= tiers[position - 1].above:
+                self._add((*path, position, "above"), "not more than that of the tier before it")
 
     def _name(self, section: str, name: str) -> None:
         if not name.isprintable() or any(character.isspace() for character in name):
@@ -184,6 +230,13 @@ def notes(
         if pool.name in models:
             found.append(f"pools.{pool.name} hides the model of the same name")
     return tuple(found)
+
+
+def _day(change: PriceChange) -> date | None:
+    try:
+        return date.fromisoformat(change.from_day)
+    except ValueError:
+        return None
 
 
 def _text(node: Node | None) -> str | None:

@@ -109,6 +109,7 @@ def _resolve(
     checks = Checks(root, list(catalog.items), report)
     checks.run(written)
     checks.auth(written.auth)
+    checks.governance(written.governance.enabled, written.auth)
     address = parse_listen(written.listen)
     if address is None:
         report.add(*place(root, ("listen",)), ("listen",), LISTEN_EXPECTED)

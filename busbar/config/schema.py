@@ -241,10 +241,11 @@ class ObservabilityConfig(Struct, frozen=True, kw_only=True):
 
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+Cents = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
-class PriceConfig(Struct, frozen=True, kw_only=True):
-    """What a model costs, in US dollars for a million tokens."""
+class Prices(Struct, frozen=True, kw_only=True):
+    """US dollars for a million tokens, by kind of token."""
 
     input: Dollars
     output: Dollars
@@ -252,6 +253,39 @@ class PriceConfig(Struct, frozen=True, kw_only=True):
     """Input that the provider had in its cache; None: as `input`."""
     cache_write: Dollars | None = None
     """Input that the provider put into its cache; None: as `input`."""
+    cache_write_1h: Dollars | None = None
+    """Input that it keeps there for an hour; None: as `cache_write`."""
+    reasoning: Dollars | None = None
+    """Output that the caller may not see; None: as `output`."""
+
+
+class PriceTier(Prices, frozen=True, kw_only=True):
+    """Prices of a whole request with a long prompt."""
+
+    above: Tokens
+    """Its prompt has more tokens, cached ones included."""
+
+
+TiersOfPrices = Annotated[tuple[PriceTier, ...], Meta(max_length=16)]
+
+
+class PriceChange(Prices, frozen=True, kw_only=True):
+    """Prices from a day on, in place of all that came before."""
+
+    from_day: Annotated[
+        str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", extra={"expected": "a day, such as 2026-12-01"})
+    ]
+    """In UTC."""
+    tiers: TiersOfPrices = ()
+
+
+class PriceConfig(Prices, frozen=True, kw_only=True):
+    """What a model costs."""
+
+    tiers: TiersOfPrices = ()
+    """Ascending."""
+    changes: Annotated[tuple[PriceChange, ...], Meta(max_length=64)] = ()
+    """Ascending."""
 
 
 class GovernanceConfig(Struct, frozen=True, kw_only=True):
@@ -259,9 +293,14 @@ class GovernanceConfig(Struct, frozen=True, kw_only=True):
 
     enabled: bool = False
     db_path: Name = "busbar-governance.db"
+    durability: Literal["strict", "relaxed"] = "strict"
+    """Strict: the last byte of an answer waits until the ledger has it. Relaxed: 100 ms of it may be lost."""
     admin_token: Secret | None = None
-    price_per_request_cents: Annotated[float, Meta(ge=0, le=1_000_000)] = 1
-    price_per_1k_tokens_cents: Annotated[float, Meta(ge=0, le=1_000_000)] = 0
+    """Required when `enabled`."""
+    price_per_request_cents: Cents | None = None
+    price_per_1k_tokens_cents: Cents | None = None
+    """None: not said. Where one of the two is said, they price every model without a price of its own here, in place
+    of the packaged list; see `busbar.governance.tariff`."""
     prices: dict[str, PriceConfig] = {}
     """By model. The strategy `cheapest` goes by them, whether `enabled` or not."""
 

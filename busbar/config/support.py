@@ -17,10 +17,6 @@ SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "providers.*.auth": ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"),
     "observability.otlp_endpoint": (None,),
     "observability.request_log_webhook_url": (None,),
-    "governance.enabled": (False,),
-    "governance.db_path": ("busbar-governance.db",),
-    "governance.price_per_request_cents": (1,),
-    "governance.price_per_1k_tokens_cents": (0,),
 }
 
 RENAMED_KEYS: Mapping[str, str] = {}

@@ -7,27 +7,28 @@ tried. Which of the two is decided by the first byte that reaches the caller.
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from msgspec import Struct
+from functools import partial
 
 from busbar.actors.messages import Keep, Recall, Timeouts
 from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
-from busbar.http.auth import Caller
+from busbar.http.bill import Unrecorded
 from busbar.http.bodies import read_whole
+from busbar.http.call import Call, Failed, Verbatim
+from busbar.http.denials import STORE_FAILS
 from busbar.http.headers import forwarded, header_list, media_type, relayed
 from busbar.http.lanes import Lane
 from busbar.http.patience import Patience
-from busbar.http.ports import AnswerTooLarge, Exchange, Upstream, UpstreamAnswer, UpstreamBroken
+from busbar.http.ports import AnswerTooLarge, Upstream, UpstreamAnswer, UpstreamBroken
 from busbar.http.recovery import Recovery
+from busbar.http.spent import Spent
 from busbar.http.stream_relay import InBandError, StreamRelay
-from busbar.protocols.body import Body
 from busbar.protocols.continuity import keys_of, restore
 from busbar.protocols.crossing import Crossing
 from busbar.protocols.errors import report_of
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal, classify
 from busbar.protocols.framing import BrokenFraming
-from busbar.protocols.protocol import Hop, Operation, Protocol, StreamPipe
+from busbar.protocols.protocol import Hop, StreamPipe
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.resume import Diverged
 from busbar.protocols.signing import MalformedCredential
@@ -38,52 +39,6 @@ ERROR_BODY_BYTES_MAX = 1 << 20
 """Of a provider's error, no more than this is read."""
 
 UNREADABLE = "The model's provider sent an answer that could not be read."
-
-
-class Call(Struct, kw_only=True):
-    """What stays the same over all attempts of one request."""
-
-    request_id: str
-    exchange: Exchange
-    ingress: Protocol
-    body: Body
-    stream: bool
-    framing: str
-    """How the caller wants its stream framed (`Hop.framing`)."""
-    operation: Operation
-    caller: Caller
-    own_headers: Mapping[str, str]
-    """On every answer."""
-    hold_secs: float = 0.0
-    """How long the first content of a stream is held back."""
-    recovery: Recovery | None = None
-    """Where the pool insures its streams."""
-
-    @property
-    def resumed(self) -> bool:
-        """The caller has the beginning of an answer; an attempt goes on with it."""
-        return self.recovery is not None and self.recovery.begun
-
-
-class Verbatim(Struct, frozen=True):
-    """A provider's error answer as it came: what a caller of the same dialect gets to see."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Failed(Struct, frozen=True, kw_only=True):
-    """The attempt failed; the caller has not been told of it."""
-
-    failure: Failure
-    verbatim: Verbatim | None = None
-    refund: bool = False
-    """A 2xx that died before its first byte."""
-    answered: bool = False
-    """Nothing was missing but the end, and the caller has it."""
-    diverged: bool = False
-    """It was to go on with an answer, and gave another one: that is no fault of the member's."""
 
 
 class Attempt:
@@ -115,6 +70,9 @@ class Attempt:
         self.usage: Usage | None = None
         self.first_byte_at: float | None = None
         self.broken: Failure | None = None
+        bill = call.bill if call.operation == "chat" else None
+        self._spent = None if bill is None else Spent(bill, lane.model, lane.protocol)
+        self._sent = False
 
     @property
     def dropped_fields(self) -> tuple[str, ...]:
@@ -201,6 +159,7 @@ class Attempt:
             if lane.signer is None:
                 raise  # it is the caller's own
             return _failed(FailureClass.AUTH)
+        self._sent = True
         answer = await self._upstream.send(request)
         self._waiting_for.answering()
         try:
@@ -254,6 +213,9 @@ class Attempt:
                 return _failed(FailureClass.SERVER_ERROR, UNREADABLE, refund=True)
             self._keep_aside()
         self._first_byte()
+        if self._spent is not None:
+            self._spent.whole_answer(self.usage, body)
+            await self._spent.settle()
         await call.exchange.send(answer.status if self._same else 200, self._answer_headers(headers), body)
         return None
 
@@ -279,11 +241,16 @@ class Attempt:
             call.exchange,
             begin=begin,
             content=self._waiting_for.holding,
+            ending=None if self._spent is None else partial(self._settle, pipe),
             finished=self._linger,
             hold_secs=call.hold_secs,
         )
         try:
             failure = await self._pump(answer, relay)
+        except Unrecorded:
+            if relay.begun:
+                await relay.break_off(STORE_FAILS)
+            raise Unrecorded(told=relay.begun) from None
         finally:
             await relay.stop()
             self.usage = pipe.usage
@@ -312,8 +279,11 @@ class Attempt:
     async def _recover(self, recovery: Recovery, failure: Failure, relay: StreamRelay) -> Failed | None:
         """A stream that has started broke: its end is written if that is all, else another member goes on with it."""
         end = recovery.closing(self._call.ingress, self._crossing)
+        self.charge_left()
         if end is not None:
             self._keep_aside()
+            if self._spent is not None:
+                await self._spent.settle()
             await relay.finish(end)
             return Failed(failure=failure, answered=True)
         if recovery.broke(failure, relay):
@@ -323,17 +293,19 @@ class Attempt:
 
     async def _break_off(self, failure: Failure, relay: StreamRelay) -> None:
         self.broken = failure
+        self.charge_left()
         await relay.break_off(report_of(failure))
 
     async def _pump(self, answer: UpstreamAnswer, relay: StreamRelay) -> Failure | None:
         """Runs the stream to its end. None: it is whole."""
         watch = self._waiting_for.watch()
         try:
+            sink = relay.sink if self._spent is None else self._spent.metered(relay.sink)
             if watch is None:
-                await answer.stream(relay.sink)
+                await answer.stream(sink)
             else:
                 async with watch:
-                    await answer.stream(watch.around(relay.sink))
+                    await answer.stream(watch.around(sink))
             if await relay.close():
                 return None
             reason, kind = "The stream ended before the answer did.", FailureClass.NETWORK
@@ -365,6 +337,18 @@ class Attempt:
 
     # --- what every answer has
 
+    def charge_left(self) -> None:
+        """The answer stays incomplete: charges, once, what of it was seen. Nothing was, if nothing was sent."""
+        if self._spent is not None and self._sent:
+            self._spent.cut(self.usage)
+
+    async def _settle(self, pipe: StreamPipe) -> None:
+        """Before a stream's terminal event."""
+        assert self._spent is not None, "somebody is charged"
+        self._waiting_for.streaming()
+        self._spent.whole_stream(pipe.usage)
+        await self._spent.settle()
+
     def _heard(self) -> None:
         """The provider goes on, or repeats what the caller has."""
         self.first_byte_at = self._clock.now()
@@ -384,6 +368,10 @@ class Attempt:
         return {"content-type": content_type, self._call.ingress.request_id_header: self._call.request_id}
 
     def _answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        bill = self._call.bill
+        if bill is not None and bill.headers:  # in place of the account's, which are not the caller's
+            families = self._lane.protocol.rate_limit_header_prefixes
+            headers = {name: value for name, value in headers.items() if not name.startswith(families)}
         own = dict(headers) | dict(self._call.own_headers)
         if self._call.exchange.headers.get("x-busbar-receipt") == "1":
             own["x-busbar-dropped"] = header_list(self.dropped_fields)

@@ -18,7 +18,8 @@ from busbar.actors.messages import Directory, Snapshot
 from busbar.actors.runtime import ActorSystem, LoopRef
 from busbar.actors.telemetry import Find, Recent
 from busbar.http import traces
-from busbar.http.auth import Doorkeeper, Refused
+from busbar.http.auth import Doorkeeper, NotReady, Refused
+from busbar.http.denials import STORE_FAILS
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Controls, beneath
 from busbar.protocols.errors import ErrorKind, ErrorReport
@@ -109,6 +110,9 @@ class Control:
         # Passthrough knows no key of its own, so nobody could be told from anybody.
         if self._doorkeeper.passthrough:
             return _error("Set auth.open_telemetry_routes to see this.", status=403)
+        if self._doorkeeper.governed:  # a virtual key is a caller's, not an operator's
+            allowed = self._doorkeeper.is_operator(request.headers, request.query)
+            return None if allowed else _error("The admin token is missing or not valid.", status=401)
         try:
             self._doorkeeper.admit(request.headers, request.query)
         except Refused as refused:
@@ -128,6 +132,7 @@ class Control:
             "process": {"tasks": len(asyncio.all_tasks())},
             "metrics": await directory.metrics.ask(Snapshot()),
             "continuity": await directory.continuity.ask(Snapshot()),
+            **{name: await ref.ask(Snapshot()) for name, ref in directory.governance.items() if ref.is_alive()},
         }
 
     async def _members(self) -> list[dict[str, Any]]:
@@ -144,13 +149,19 @@ class Control:
     async def _models(self, dialect: Protocol, request: web.BaseRequest) -> web.Response:
         """The names that may be asked for, pools first."""
         hop = Hop(now=int(time.time()))
+        report: ErrorReport | None = None
+        names: Sequence[str] = self._destinations.names
         try:
-            self._doorkeeper.admit(request.headers, request.query)
+            caller = self._doorkeeper.admit(request.headers, request.query)
+            if caller.virtual is not None and caller.virtual.allowed_pools is not None:
+                names = [name for name in names if name in caller.virtual.allowed_pools]
+        except NotReady:
+            report = STORE_FAILS
         except Refused as refused:
             report = ErrorReport(kind=ErrorKind.UNAUTHENTICATED, message=str(refused), should_retry=False)
+        if report is not None:
             error = dialect.write_error(report, hop)
             return web.Response(status=error.status, headers=error.headers, body=error.body)
-        names: Sequence[str] = self._destinations.names
         return _json(dialect.write_models(names, hop))
 
 

@@ -45,6 +45,11 @@ class Destinations:
         return self._pools
 
     @property
+    def every(self) -> Sequence[Destination]:
+        """Pools, and each model's own."""
+        return [*self._pools.values(), *self._models.values()]
+
+    @property
     def names(self) -> Sequence[str]:
         """Every name that a caller may use, pools first, each once."""
         return list(dict.fromkeys((*self._pools, *self._models)))

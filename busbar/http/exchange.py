@@ -21,7 +21,7 @@ class AiohttpExchange:
         self._body_timeout_secs = body_timeout_secs
         self._response: web.StreamResponse | None = None
         self.method = request.method
-        self.path = request.raw_path.partition("?")[0]
+        self.path, _, self.raw_query = request.raw_path.partition("?")
 
     @property
     def query(self) -> Mapping[str, str]:

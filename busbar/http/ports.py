@@ -45,6 +45,11 @@ class Exchange(typing.Protocol):
     def query(self) -> Mapping[str, str]: ...
 
     @property
+    def raw_query(self) -> str:
+        """As it came, without the question mark."""
+        ...
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Names are matched without regard to case."""
         ...

@@ -28,8 +28,9 @@ from busbar.actors.messages import Examination, Examine, Release, Report
 from busbar.actors.runtime import Clock, LoopFuture, LoopRef, MailboxFull, Timer
 from busbar.actors.supervision import Outcome
 from busbar.config.schema import HealthConfig, LimitsConfig
-from busbar.http.attempt import Attempt, Call
+from busbar.http.attempt import Attempt
 from busbar.http.auth import Caller
+from busbar.http.call import Call
 from busbar.http.lanes import Lane
 from busbar.http.ports import Upstream
 from busbar.protocols.body import Body
@@ -205,6 +206,7 @@ class _Nobody:
 
     method = "POST"
     path = ""
+    raw_query = ""
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
 

@@ -8,6 +8,7 @@ from busbar.actors.journey import Journey
 from busbar.actors.runtime import Clock
 from busbar.actors.telemetry import AttemptDone, RequestDone
 from busbar.http.attempt import Attempt
+from busbar.http.bill import Bill
 from busbar.http.lanes import Lane
 from busbar.protocols.failures import Failure
 from busbar.protocols.protocol import Operation, Protocol
@@ -25,6 +26,7 @@ class Record:
         self.outcome = "ok"
         self.status = 200
         self.stream = False
+        self.bill: Bill | None = None
         self.journey: Journey | None = None
         self.by_session: set[str] = set()
         """Pools that were asked for the member of a session."""
@@ -76,7 +78,7 @@ class Record:
             self.outcome = "error"
 
     def done(self) -> RequestDone:
-        last, journey, now = self._last, self.journey, self._clock.now()
+        last, journey, bill, now = self._last, self.journey, self.bill, self._clock.now()
         dropped = last.dropped_fields if last is not None else ()
         if dropped:
             logger.info("%s: not carried to %s: %s", self.id, self._translated_to, ", ".join(dropped))
@@ -93,6 +95,8 @@ class Record:
             attempts=self._attempts,
             translated_to=self._translated_to,
             usage=self._usage,
+            key_id=None if bill is None else bill.key,
+            picodollars=None if bill is None else bill.picodollars,
             dropped_fields=dropped,
             unix_secs=self._clock.time() - (now - self._started_at),
             started_at=self._started_at,

@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from collections.abc import Mapping
 
 from busbar.actors.journey import Destination
 from busbar.actors.runtime import LoopRef
-from busbar.http.attempt import Call
-from busbar.http.auth import Refused
+from busbar.http.admissions import NotAdmitted
+from busbar.http.auth import NotReady, Refused
+from busbar.http.bill import Unrecorded
+from busbar.http.call import Call
+from busbar.http.denials import STORE_FAILS
 from busbar.http.destinations import NotOwned, UnknownName
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange
 from busbar.http.record import Record
@@ -23,6 +27,9 @@ from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop, InvalidRequest, Protocol
 from busbar.protocols.signing import MalformedCredential
+
+REQUEST_ID = "x-busbar-request-id"
+"""On every answer."""
 
 
 class Relay:
@@ -57,21 +64,31 @@ class Relay:
             request.told("error", 500)
             raise
         finally:
+            if request.bill is not None:
+                request.bill.close()
             self._metrics.tell(request.done())
 
     async def refuse(self, exchange: Exchange, ingress: Protocol, report: ErrorReport, request_id: str) -> None:
         """Answers with an error of ours, outside of any request."""
-        await self._tell(exchange, ingress, report, request_id)
+        await self._tell(exchange, ingress, report, {REQUEST_ID: request_id})
 
     # --- one request
 
     async def _answer(self, exchange: Exchange, target: Target, request: Record) -> None:
         means = self._means
+        own_headers = {REQUEST_ID: request.id}
         try:
             caller = means.doorkeeper.admit(exchange.headers, exchange.query)
-            body = Body(await exchange.body(), means.limits.json_depth_max)
+            raw = await exchange.body()
+            means.doorkeeper.verify(caller, exchange, raw)
+            body = Body(raw, means.limits.json_depth_max)
             destination = self._find(target, body)
             request.pool = destination.name
+            if means.admissions is not None and caller.virtual is not None:
+                request.bill = bill = await means.admissions.admit(
+                    caller.virtual, target.ingress, body, destination, target.operation
+                )
+                own_headers.update(bill.headers)
             call = Call(
                 request_id=request.id,
                 exchange=exchange,
@@ -81,24 +98,36 @@ class Relay:
                 framing=target.ingress.framing_of(exchange.query),
                 operation=target.operation,
                 caller=caller,
-                own_headers={"x-busbar-request-id": request.id},
+                own_headers=own_headers,
+                bill=request.bill,
             )
             only = None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset())
             report = await Travel(means, call, destination, only, request).run()
         except (Refused, MalformedCredential) as refused:
             report = ErrorReport(kind=ErrorKind.UNAUTHENTICATED, message=str(refused), should_retry=False)
+        except NotAdmitted as refused:
+            report = refused.report
+            own_headers.update(refused.headers)
+        except NotReady:
+            report = STORE_FAILS
+        except Unrecorded as fault:
+            report = STORE_FAILS
+            if fault.told:
+                request.told("error", request.status)
+                return
         except (BodyTooLarge, BodyTooSlow, InvalidRequest, UnknownName, NotOwned) as fault:
             report = client_report(fault, means.limits)
         if report is not None:
-            request.told(outcome_of(report), await self._tell(exchange, target.ingress, report, request.id))
+            request.told(outcome_of(report), await self._tell(exchange, target.ingress, report, own_headers))
 
     def _find(self, target: Target, body: Body) -> Destination:
         if target.provider is not None:
             return self._means.destinations.find_direct(target.provider, target.name or "")
         return self._means.destinations.find(body.model if target.name is None else target.name)
 
-    async def _tell(self, exchange: Exchange, ingress: Protocol, report: ErrorReport, request_id: str) -> int:
-        answer = ingress.write_error(report, Hop(now=int(self._means.clock.time()), nonce=request_id))
-        headers = {**answer.headers, "x-busbar-request-id": request_id}
-        await exchange.send(answer.status, headers, answer.body)
+    async def _tell(
+        self, exchange: Exchange, ingress: Protocol, report: ErrorReport, own_headers: Mapping[str, str]
+    ) -> int:
+        answer = ingress.write_error(report, Hop(now=int(self._means.clock.time()), nonce=own_headers[REQUEST_ID]))
+        await exchange.send(answer.status, {**answer.headers, **own_headers}, answer.body)
         return answer.status

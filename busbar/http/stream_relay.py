@@ -30,11 +30,13 @@ class InBandError(Exception):
 
 class StreamRelay:
     """`sink` takes the provider's chunks. `content` is called at the first content, `begin` starts the caller's
-    answer, `finished` is called at the terminal event, after which the provider is only waited for shortly."""
+    answer, `ending` is awaited before the terminal event goes out, `finished` is called after it: from then on the
+    provider is only waited for shortly."""
 
     __slots__ = (
         "_begin",
         "_content",
+        "_ending",
         "_exchange",
         "_finished",
         "_held",
@@ -56,12 +58,14 @@ class StreamRelay:
         begin: Callable[[], Awaitable[None]],
         content: Callable[[], None],
         finished: Callable[[], None],
+        ending: Callable[[], Awaitable[None]] | None = None,
         hold_secs: float = 0.0,
     ) -> None:
         self._pipe = pipe
         self._exchange = exchange
         self._begin = begin
         self._content = content
+        self._ending = ending
         self._finished = finished
         self._hold_secs = hold_secs
         self._held: list[bytes] = []
@@ -159,6 +163,8 @@ class StreamRelay:
         self.started = True
 
     async def _write_change(self, out: bytes) -> None:
+        if self._pipe.ended and self._ending is not None:
+            await self._ending()
         if not self.begun:
             await self._start()
         elif not self.started and self._letting_go is not None:

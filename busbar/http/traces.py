@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from busbar.actors.governance.money import nanodollars
 from busbar.actors.telemetry import AttemptDone, Decision, Line, RequestDone
 from busbar.protocols.failures import FailureClass
 
@@ -32,6 +33,7 @@ _WORD = re.compile(r"[\w.:-]{1,64}\Z", re.ASCII)
 
 def brief(request: RequestDone) -> dict[str, Any]:
     """One line of the list of recent requests. JSON-ready, like all here."""
+    charged = {} if request.key_id is None else {"key_id": request.key_id, "cost_nanodollars": _cost(request)}
     return {
         "request_id": request.request_id,
         "time": round(request.unix_secs, 3),
@@ -44,6 +46,7 @@ def brief(request: RequestDone) -> dict[str, Any]:
         "failovers": len(request.failed_over),
         "latency_ms": round(request.latency_ms, 1),
         "ttft_ms": _rounded(request.ttft_ms),
+        **charged,
     }
 
 
@@ -58,6 +61,10 @@ def trace(request: RequestDone) -> dict[str, Any]:
         "dropped_fields": list(request.dropped_fields),
         "steps": _Steps(request).all(),
     }
+
+
+def _cost(request: RequestDone) -> int | None:
+    return None if request.picodollars is None else nanodollars(request.picodollars)
 
 
 class _Steps:

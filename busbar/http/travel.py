@@ -12,8 +12,11 @@ from busbar.actors.journey import Ask, Destination, Failing, GiveUp, Journey, St
 from busbar.actors.messages import Assignment, Route
 from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
-from busbar.http.attempt import Attempt, Call, Failed
+from busbar.http.admissions import Admissions
+from busbar.http.attempt import Attempt
 from busbar.http.auth import Doorkeeper
+from busbar.http.bill import Unrecorded
+from busbar.http.call import Call, Failed
 from busbar.http.destinations import Destinations
 from busbar.http.estimate import estimate
 from busbar.http.lanes import Lane
@@ -48,6 +51,8 @@ class Means(Struct, frozen=True, kw_only=True):
     continuity: LoopRef
     clock: Clock
     limits: LimitsConfig
+    admissions: Admissions | None = None
+    """Where there is governance."""
 
 
 class Travel:
@@ -175,6 +180,11 @@ class Travel:
             if attempt.finished:  # and only then did the caller go: it has a whole answer
                 word = "ok"
                 permit.report(None, attempt.latency_ms(started_at), refund=False)
+            attempt.charge_left()
+            raise
+        except Unrecorded:  # the member did its part
+            word = "ok"
+            permit.report(None, attempt.latency_ms(started_at), refund=False)
             raise
         finally:
             permit.release()

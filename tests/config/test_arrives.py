@@ -8,7 +8,7 @@ from busbar.actors.journey import Destination
 from busbar.actors.messages import Directory, Terms, Timeouts
 from busbar.actors.selection import Price
 from busbar.actors.telemetry import Line, Listing
-from busbar.config.schema import PriceConfig
+from busbar.config.schema import PriceChange, PriceConfig, PriceTier
 from busbar.gateway import plan_of
 from busbar.http.destinations import Destinations
 from busbar.testing import Kit
@@ -85,6 +85,34 @@ def test_failover_retry_and_fallback_arrive_at_the_destinations(read: Read) -> N
             "last": Destination(name="last", ref=ref, listing=Listing("fastest", only_b)),
             "line": Destination(name="line", ref=ref, listing=Listing("least_busy", only_b)),
         }
+
+
+def test_tiers_and_changes_of_a_price_are_read_whole(read: Read) -> None:
+    text = """
+governance:
+  prices:
+    a:
+      input: 3
+      output: 15
+      cache_write_1h: 6
+      reasoning: 20
+      tiers: [{above: 200000, input: 6, output: 22.5, cache_read: 0.6}]
+      changes: [{from_day: 2027-01-01, input: 2, output: 10, tiers: [{above: 1000, input: 4, output: 20}]}]
+"""
+    assert read(BASE + text).governance.prices == {
+        "a": PriceConfig(
+            input=3,
+            output=15,
+            cache_write_1h=6,
+            reasoning=20,
+            tiers=(PriceTier(above=200_000, input=6, output=22.5, cache_read=0.6),),
+            changes=(
+                PriceChange(
+                    from_day="2027-01-01", input=2, output=10, tiers=(PriceTier(above=1000, input=4, output=20),)
+                ),
+            ),
+        )
+    }
 
 
 def test_prices_are_dollars_for_a_million_tokens(read: Read) -> None:

@@ -79,7 +79,9 @@ def test_the_contract_s_example_is_read_whole(read: Read) -> None:
     }
     assert config.limits == LimitsConfig()
     assert config.observability == ObservabilityConfig()
-    assert config.governance == GovernanceConfig(admin_token=Secret("admin-token"))
+    assert config.governance == GovernanceConfig(
+        admin_token=Secret("admin-token"), price_per_request_cents=1, price_per_1k_tokens_cents=0
+    )
 
 
 def test_what_is_left_out_has_the_contract_s_default(read: Read) -> None:
@@ -288,10 +290,47 @@ RANGES = [
     Row("providers: {anthropic: {health: {timeout_secs: @}}}", ("0.1", "5", "86400"), ("0", "86401", "x")),
     Row("auth: {mode: @}", ("none", "passthrough"), ("token", "open", "true")),
     Row("auth: {open_telemetry_routes: @}", ("true", "false"), ("yes", "1")),
-    Row("governance: {enabled: @}", ("false",), ("1", "null")),
-    Row("governance: {db_path: @}", ("busbar-governance.db",), ("''",)),
-    Row("governance: {price_per_request_cents: @}", ("1",), ("-1", "x")),
-    Row("governance: {price_per_1k_tokens_cents: @}", ("0",), ("-1",)),
+    Row("governance: {admin_token: '${TOKEN}', enabled: @}", ("true", "false"), ("1", "null")),
+    Row("governance: {db_path: @}", ("busbar-governance.db", "/var/lib/busbar/keys.db"), ("''", "null")),
+    Row("governance: {durability: @}", ("strict", "relaxed"), ("none", "true", "null")),
+    Row("governance: {price_per_request_cents: @}", ("0", "0.25", "1000000", "null"), ("-1", "x", "1000001")),
+    Row("governance: {price_per_1k_tokens_cents: @}", ("0", "0.0003", "1000000", "null"), ("-1", "x", "1000001")),
+    *(
+        Row(f"governance: {{prices: {{a: {{input: 3, output: 15, {key}: @}}}}}}", ("0", "0.3", "null"), ("-1", "x"))
+        for key in ("cache_read", "cache_write", "cache_write_1h", "reasoning")
+    ),
+    Row(
+        "governance: {prices: {a: {input: 3, output: 15, tiers: @}}}",
+        (
+            "[]",
+            "[{above: 1, input: 0, output: 0}]",
+            "[{above: 200000, input: 6, output: 22.5, cache_read: 0.6, cache_write_1h: 12, reasoning: 9}]",
+            "[{above: 32000, input: 1, output: 1}, {above: 128000, input: 2, output: 2}]",
+        ),
+        (
+            "[{input: 6, output: 22.5}]",
+            "[{above: 0, input: 6, output: 22.5}]",
+            "[{above: 200000, input: 6}]",
+            "[{above: 2, input: 1, output: 1}, {above: 2, input: 2, output: 2}]",
+            "[{above: 2, input: 1, output: 1}, {above: 1, input: 2, output: 2}]",
+        ),
+    ),
+    Row(
+        "governance: {prices: {a: {input: 3, output: 15, changes: @}}}",
+        (
+            "[]",
+            "[{from_day: 2026-12-01, input: 1, output: 2}, {from_day: 2027-01-01, input: 2, output: 3}]",
+            "[{from_day: 2026-12-01, input: 1, output: 2, tiers: [{above: 5, input: 2, output: 4}]}]",
+        ),
+        (
+            "[{input: 1, output: 2}]",
+            "[{from_day: tomorrow, input: 1, output: 2}]",
+            "[{from_day: 2027-02-30, input: 1, output: 2}]",
+            "[{from_day: 2027-01-01, input: 1, output: 2}, {from_day: 2027-01-01, input: 2, output: 3}]",
+            "[{from_day: 2027-01-01, input: 1, output: 2, "
+            "tiers: [{above: 5, input: 2, output: 4}, {above: 4, input: 3, output: 5}]}]",
+        ),
+    ),
     Row(
         "governance: {prices: @}",
         (
@@ -342,10 +381,6 @@ NOT_YET = {
     "providers.*.auth": ("providers: {anthropic: {auth: @}}", ("gcp-oauth",)),
     "observability.otlp_endpoint": ("observability: {otlp_endpoint: @}", ("'http://otel:4318'",)),
     "observability.request_log_webhook_url": ("observability: {request_log_webhook_url: @}", ("'http://h/x'",)),
-    "governance.enabled": ("governance: {enabled: @}", ("true",)),
-    "governance.db_path": ("governance: {db_path: @}", ("other.db",)),
-    "governance.price_per_request_cents": ("governance: {price_per_request_cents: @}", ("2",)),
-    "governance.price_per_1k_tokens_cents": ("governance: {price_per_1k_tokens_cents: @}", ("2",)),
 }
 
 

@@ -17,7 +17,7 @@ SECTIONS = (
     *(ConfigFile, ProviderEntry, schema.AuthConfig, schema.HealthConfig, schema.ModelConfig, schema.MemberConfig),
     *(schema.PoolConfig, schema.BreakerConfig, schema.TripConfig, schema.FailoverConfig, schema.RetryConfig),
     *(schema.AffinityConfig, schema.LimitsConfig, schema.ObservabilityConfig, schema.GovernanceConfig),
-    *(schema.PriceConfig, schema.ExhaustedConfig),
+    *(schema.PriceConfig, schema.PriceTier, schema.PriceChange, schema.ExhaustedConfig),
 )
 
 

@@ -97,6 +97,28 @@ def test_a_problem_is_a_value_with_its_place(read: Read) -> None:
             "governance.prices.a.cache_reed: unknown key, did you mean `cache_read`?",
         ),
         ("governance: {prices: {a: {output: 2}}}", "governance.prices.a.input: this key is required"),
+        (
+            "governance: {prices: {a: {input: 1, output: 2, "
+            "changes: [{from_day: 2027-02-29, input: 1, output: 2}]}}}",
+            "governance.prices.a.changes[0].from_day: there is no such day",
+        ),
+        (
+            "governance: {prices: {a: {input: 1, output: 2, tiers: "
+            "[{above: 9, input: 1, output: 2}, {above: 9, input: 1, output: 2}]}}}",
+            "governance.prices.a.tiers[1].above: not more than that of the tier before it",
+        ),
+        *(
+            (
+                f"governance: {{enabled: true{token}}}",
+                "governance.admin_token: governance.enabled needs it: callers need keys, and without the admin token "
+                "nobody can make one",
+            )
+            for token in ("", ", admin_token: null", ", admin_token: ")
+        ),
+        (
+            "governance: {enabled: true, admin_token: '${EMPTY}'}",
+            "governance.admin_token: the credential is empty",
+        ),
         ("auth: {mode: token}", "auth.client_tokens: auth.mode token needs at least one client token"),
         ("auth: {mode: token, client_tokens: ['${EMPTY}']}", "auth.client_tokens[0]: the credential is empty"),
         ("auth: [none]", "auth: expected keys and values, got a list"),
@@ -127,6 +149,16 @@ def test_fallback_pools_that_lead_in_a_circle_are_refused_once_for_each_circle(c
     assert complaints(BASE + "pools:\n" + pools) == [
         "config.yaml:8: pools.one.on_exhausted.action: fallback pools in a circle: one → two → three → one",
         "config.yaml:11: pools.this.on_exhausted.action: fallback pools in a circle: this → that → this",
+    ]
+
+
+def test_a_caller_s_own_key_goes_upstream_or_is_virtual(complaints: Complaints) -> None:
+    governance = "governance: {{enabled: {}, admin_token: '${{TOKEN}}'}}\n"
+    for enabled, mode in (("true", "none"), ("true", "token, client_tokens: ['${TOKEN}']"), ("false", "passthrough")):
+        assert complaints(governance.format(enabled) + f"auth: {{mode: {mode}}}\n" + BASE) == []
+    assert complaints(governance.format("true") + "auth: {mode: passthrough}\n" + BASE) == [
+        "config.yaml:2: auth.mode: passthrough sends the caller's own key upstream, so it cannot be one of "
+        "governance's; use none or token, or leave governance.enabled out"
     ]
 
 

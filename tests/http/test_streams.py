@@ -9,8 +9,9 @@ import pytest
 from busbar.actors.continuity import Continuity
 from busbar.actors.runtime import ActorSystem, LoopClock
 from busbar.config.schema import LimitsConfig
-from busbar.http.attempt import Attempt, Call, Failed
+from busbar.http.attempt import Attempt
 from busbar.http.auth import Caller
+from busbar.http.call import Call, Failed
 from busbar.http.lanes import Lane
 from busbar.http.ports import Sink, UpstreamBroken, UpstreamRequest
 from busbar.protocols.body import Body
