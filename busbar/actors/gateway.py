@@ -13,6 +13,7 @@ from busbar.actors.governance.governance import Governance
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.ledger import Ledger
 from busbar.actors.governance.money import Tariff
+from busbar.actors.governance.outbox import Outbox
 from busbar.actors.journal import Journal
 from busbar.actors.member import Member, MemberSpec
 from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot, Terms
@@ -133,7 +134,7 @@ class Gateway(LoopActor):
         return {"generation": self._plan.generation, "draining": self._draining}
 
     def _spawn_governance(self, plan: GovernancePlan) -> None:
-        ledger = self.spawn(Ledger, plan.store, name="ledger")
+        ledger = self.spawn(Ledger, plan.store, Outbox(), name="ledger")
         governance = self.spawn(Governance, ledger, plan.tariff, plan.keyring, strict=plan.strict, name="governance")
         self._governance = {"governance": governance, "ledger": ledger}
 

@@ -188,6 +188,7 @@ async def _actors(store: SqliteStore, database: Path, config: Config | None) -> 
     from busbar.actors.governance.ledger import Ledger
     from busbar.actors.governance.messages import NotRecorded, UsageOf
     from busbar.actors.governance.money import Rates, Tariff
+    from busbar.actors.governance.outbox import Outbox
     from busbar.actors.runtime import ActorSystem
     from busbar.actors.supervision import EscalatePolicy
     from busbar.governance.pairs import AwsPairs
@@ -198,7 +199,7 @@ async def _actors(store: SqliteStore, database: Path, config: Config | None) -> 
     names = None if config is None else {*config.pools, *config.models}
     system = ActorSystem(policy=EscalatePolicy())
     try:
-        ledger = system.spawn(Ledger, store, name="ledger")
+        ledger = system.spawn(Ledger, store, Outbox(), name="ledger")
         governance = system.spawn(Governance, ledger, tariff, Keyring(), strict=True, name="governance")
         # Answered only after everything was loaded.
         if isinstance(await governance.ask(UsageOf("")), NotRecorded):

@@ -27,6 +27,7 @@ from busbar.actors.governance.messages import (
     Standing,
 )
 from busbar.actors.governance.money import DatedRates, Rates, Tariff
+from busbar.actors.governance.outbox import Outbox
 from busbar.actors.governance.scopes import Group, VirtualKey
 from busbar.actors.runtime import LoopFuture
 from busbar.protocols.usage import Usage
@@ -66,7 +67,7 @@ class Bank:
         self.kit = kit
         self.store = MemoryStore(kit.clock) if store is None else store
         self.keyring = Keyring()
-        self.ledger = kit.spawn(Ledger, self.store, name="ledger")
+        self.ledger = kit.spawn(Ledger, self.store, Outbox(), name="ledger")
         self.governance = kit.spawn(Governance, self.ledger, tariff, self.keyring, strict=strict, name="governance")
         kit.advance(self.store.latency_secs)
         for scope in scopes:

@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import Any
 
 from busbar.actors.governance.batch import (
-    Batch,
     Commit,
     Committed,
     Job,
     Load,
     Loaded,
-    RateCount,
     ReadUsage,
     Result,
     Store,
     StoreFailed,
-    Tokens,
     UsageRead,
 )
 from busbar.actors.governance.messages import (
     Attach,
+    Done,
     Flush,
     Health,
     LookAtTime,
@@ -38,6 +37,7 @@ from busbar.actors.governance.messages import (
     Retry,
     UsageOf,
 )
+from busbar.actors.governance.outbox import Outbox
 from busbar.actors.messages import Snapshot
 from busbar.actors.runtime import LoopActor, Reply, handles
 
@@ -71,24 +71,22 @@ class Waiting:
 
 
 class Ledger(LoopActor):
-    """Understands Record, Attach, UsageOf, Snapshot; Committed, Loaded, UsageRead and StoreFailed from the store."""
+    """Understands Record, Attach, UsageOf, Snapshot; Done, with what the store answers.
+
+    When it crashes, those who wait are told that they cannot know; what was to be written is in the outbox.
+    """
 
     mailbox_limit = 100_000
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outbox: Outbox) -> None:
         super().__init__()
         self._store = store
-        self._gathering = Batch()
+        self._outbox = outbox
         self._gathering_waits: list[Waiting] = []
-        self._writing: Batch | None = None
-        """At the store, or to be tried again."""
         self._writing_waits: list[Waiting] = []
         self._job: Job | None = None
+        """At the store."""
         self._job_since = 0.0
-        self._number: int | None = None
-        """Of the last batch; None: not known yet, so nothing can be written."""
-        self._attached: Attach | None = None
-        self._to_load = False
         self._reads: deque[tuple[UsageOf, Reply]] = deque()
         self._failures = 0
         """In a row."""
@@ -97,19 +95,16 @@ class Ledger(LoopActor):
         self._flushing = False
         self._ticking = False
 
+    def on_start(self) -> None:
+        if self._outbox.attached is not None:
+            self._outbox.attached.ref.tell(Health(ok=True))
+        self._go_on()
+
     # --- what is asked
 
     @handles(Record)
     def record(self, message: Record) -> None:
-        batch = self._gathering
-        batch.keys.update(message.keys)
-        batch.groups.update(message.groups)
-        for usage_key, tokens in message.usage:
-            batch.usage.setdefault(usage_key, Tokens()).add(tokens)
-        for rate_key, count in message.rates:
-            sums = batch.rates.setdefault(rate_key, RateCount())
-            sums.requests += count.requests
-            sums.tokens += count.tokens
+        self._outbox.gather(message)
         if message.answer is not None:
             self._gathering_waits.append(Waiting(self.defer(), message.answer, self.clock.now()))
             self._tick()
@@ -120,8 +115,8 @@ class Ledger(LoopActor):
 
     @handles(Attach)
     def attach(self, message: Attach) -> None:
-        self._attached = message
-        self._to_load = True
+        self._outbox.attached = message
+        self._outbox.to_load = True
         message.ref.tell(Health(self._healthy))
         self._go_on()
 
@@ -141,51 +136,63 @@ class Ledger(LoopActor):
             "commits": self._commits,
             "failures": self._failures,
             "waiting": len(self._gathering_waits) + len(self._writing_waits),
-            "unwritten": len(self._gathering.usage) + (0 if self._writing is None else len(self._writing.usage)),
+            "unwritten": self._outbox.unwritten,
         }
 
     def on_stop(self) -> None:
         """The store is closed after this, and does what is submitted before."""
-        unwritten = [batch for batch in (self._writing if self._job is None else None, self._gathering) if batch]
-        for batch in unwritten:
-            if self._number is not None:
-                self._number = batch.number = batch.number or self._number + 1
-                self._store.submit(Commit(batch), _nobody)
+        outbox = self._outbox
+        if self._job is None and outbox.writing is not None:
+            self._store.submit(Commit(outbox.writing), _heard_last)
+        outbox.writing = None
+        batch = outbox.next_batch()
+        if batch is not None:
+            self._store.submit(Commit(batch), _heard_last)
 
     # --- what the store says
 
-    @handles(Committed)
-    def committed(self, _message: Committed) -> None:
-        waits, self._writing_waits, self._writing = self._writing_waits, [], None
+    @handles(Done)
+    def done(self, message: Done) -> None:
+        if message.job is not self._job:
+            return  # an instance that crashed had asked for it
+        self._job = None
+        match message.result:
+            case StoreFailed(reason=reason):
+                self._failed(reason)
+                return
+            case Committed():
+                self._committed()
+            case Loaded() as loaded:
+                self._loaded(loaded)
+            case UsageRead() as read:
+                self._reads.popleft()[1].set(read)
+        if self._failures:
+            logger.info("the governance store works again")
+            self._failures = 0
+        self._tell_health(ok=True)
+        self._go_on()
+
+    def _committed(self) -> None:
+        self._outbox.writing = None
         self._commits += 1
-        self._done()
+        waits, self._writing_waits = self._writing_waits, []
         for waiting in waits:
             waiting.reply.set(waiting.answer)
-        self._go_on()
 
-    @handles(Loaded)
-    def loaded(self, message: Loaded) -> None:
-        assert self._attached is not None, "somebody asked for it"
-        self._number = message.last_number if self._number is None else self._number
-        self._to_load = False
-        self._done()
-        self._attached.ref.tell(Ready(message))
-        self._go_on()
+    def _loaded(self, loaded: Loaded) -> None:
+        outbox = self._outbox
+        assert outbox.attached is not None, "somebody asked for it"
+        if outbox.number is None:
+            outbox.number = loaded.last_number
+        outbox.to_load = False
+        outbox.attached.ref.tell(Ready(loaded))
 
-    @handles(UsageRead)
-    def usage_read(self, message: UsageRead) -> None:
-        self._done()
-        self._reads.popleft()[1].set(message)
-        self._go_on()
-
-    @handles(StoreFailed)
-    def failed(self, message: StoreFailed) -> None:
-        self._job = None
+    def _failed(self, reason: str) -> None:
         pause_secs = RETRY_SECS[min(self._failures, len(RETRY_SECS) - 1)]
         self._failures += 1
         if self._failures == 1:
-            logger.error("the governance store fails, so no requests are admitted: %s", message.reason)
-        self._tell_health(ok=False, reason=message.reason)
+            logger.error("the governance store fails, so no requests are admitted: %s", reason)
+        self._tell_health(ok=False, reason=reason)
         while self._reads:
             self._reads.popleft()[1].set(NotRecorded())
         self.schedule(pause_secs, Retry())
@@ -225,43 +232,34 @@ class Ledger(LoopActor):
         job = self._next_job()
         if job is not None:
             self._job, self._job_since = job, self.clock.now()
-            self._store.submit(job, self._hear)
+            self._store.submit(job, partial(self._hear, job))
             self._tick()
 
     def _next_job(self) -> Job | None:
-        if self._writing is None and self._number is not None and self._gathering:
-            self._number += 1
-            self._writing, self._gathering = self._gathering, Batch()
-            self._writing.number = self._number
-            self._writing_waits, self._gathering_waits = self._gathering_waits, []
-        if self._writing is not None:
-            return Commit(self._writing)
-        if self._to_load and self._attached is not None:
-            return Load(self._attached.price, self._attached.since_day)
+        outbox = self._outbox
+        begins = outbox.writing is None
+        batch = outbox.next_batch()
+        if batch is not None:
+            if begins:
+                self._writing_waits, self._gathering_waits = self._gathering_waits, []
+            return Commit(batch)
+        if outbox.to_load and outbox.attached is not None:
+            return Load(outbox.attached.price, outbox.attached.since_day)
         if self._reads:
             question = self._reads[0][0]
             return ReadUsage(question.id, question.since_day)
-        if self._failures and self._number is not None:
-            self._number += 1  # nothing is left to write, so this shows whether it can be
-            self._writing = Batch(number=self._number)
-            return Commit(self._writing)
-        return None
+        if self._failures:  # nothing is left to write, so an empty batch shows whether it can be
+            batch = outbox.next_batch(even_empty=True)
+        return None if batch is None else Commit(batch)
 
-    def _hear(self, result: Result) -> None:
-        self.ref.tell(result)
-
-    def _done(self) -> None:
-        self._job = None
-        if self._failures:
-            logger.info("the governance store works again")
-            self._failures = 0
-        self._tell_health(ok=True)
+    def _hear(self, job: Job, result: Result) -> None:
+        self.ref.tell(Done(job, result))
 
     def _tell_health(self, *, ok: bool, reason: str = "") -> None:
         if ok is not self._healthy:
             self._healthy = ok
-            if self._attached is not None:
-                self._attached.ref.tell(Health(ok, reason))
+            if self._outbox.attached is not None:
+                self._outbox.attached.ref.tell(Health(ok, reason))
 
 
 def _still_waiting(waits: list[Waiting], now: float) -> list[Waiting]:
@@ -272,5 +270,6 @@ def _still_waiting(waits: list[Waiting], now: float) -> list[Waiting]:
     return [waiting for waiting in waits if now - waiting.since < PATIENCE_SECS]
 
 
-def _nobody(_result: Result) -> None:
-    """Nobody is there any more to hear it."""
+def _heard_last(result: Result) -> None:
+    if isinstance(result, StoreFailed):
+        logger.error("what was used last could not be recorded: %s", result.reason)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from busbar.actors.governance.batch import Loaded, RateCount, RateKey, Tokens, UsageKey
+from busbar.actors.governance.batch import Job, Loaded, RateCount, RateKey, Result, Tokens, UsageKey
 from busbar.actors.governance.scopes import BudgetPeriod, Group, VirtualKey
 from busbar.actors.runtime import LoopRef
 from busbar.protocols.usage import Usage
@@ -265,6 +265,13 @@ class Record(Struct, frozen=True, kw_only=True):
     usage: tuple[tuple[UsageKey, Tokens], ...] = ()
     rates: tuple[tuple[RateKey, RateCount], ...] = ()
     answer: object = None
+
+
+class Done(Struct, frozen=True):
+    """From the Ledger to itself, when the store has answered."""
+
+    job: Job
+    result: Result
 
 
 class LookAtTime(Struct, frozen=True):
