@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from busbar.http.ports import CallerGone
+
 HEADER_FIELD_BYTES_MAX = 32 * 1024
 """Of one header field; agents send long ones."""
 
@@ -21,7 +23,7 @@ class Connection(web.RequestHandler):
     `has_room` says whether one more connection is within the bound; else it is closed as soon as it is made.
     """
 
-    __slots__ = ("_guard", "_has_room", "_header_timeout_secs", "_serving")
+    __slots__ = ("_guard", "_has_room", "_header_timeout_secs", "_serving", "_writers")
 
     def __init__(
         self,
@@ -43,6 +45,8 @@ class Connection(web.RequestHandler):
         self._has_room = has_room
         self._guard: asyncio.TimerHandle | None = None
         self._serving = False
+        self._writers: list[asyncio.Future[None]] = []
+        """Wait until what was written has gone out, as far as the transport wants it to."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -58,7 +62,27 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._unwatch()
+        self._wake_writers()
         super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._wake_writers()
+
+    async def drained(self) -> None:
+        """Until more may be written: who reads slowly slows down whoever writes to it. Raises `CallerGone`."""
+        while self.writing_paused and self.transport is not None:
+            waiter = asyncio.get_running_loop().create_future()
+            self._writers.append(waiter)
+            await waiter
+        if self.transport is None:
+            raise CallerGone
+
+    def _wake_writers(self) -> None:
+        while self._writers:
+            waiter = self._writers.pop()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def request_began(self) -> None:
         """A request's header is complete."""

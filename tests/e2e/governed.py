@@ -51,7 +51,9 @@ class GovernedWorld(World):
         models = models if models is not None else {"claude": "anthropic:demo", "gpt": "openai:demo"}
         self.database = folder / "governance.db"
         prices = ", ".join(f"{model}: {PRICES}" for model in models)
-        own = f"enabled: true, db_path: '{self.database}', admin_token: '${{ADMIN}}', prices: {{{prices}}}"
+        own = f"enabled: true, db_path: '{self.database}', admin_token: '${{ADMIN}}'"
+        if "prices:" not in governance:
+            own += f", prices: {{{prices}}}"
         section = f"governance: {{{own}{', ' if governance else ''}{governance}}}"
         super().__init__(models, f"{config}\n{section}", env={"ADMIN": ADMIN_TOKEN, **(env or {})}, **more)
 

@@ -1,0 +1,29 @@
+"""Heads as bytes: one line for each header, and no way to make two of one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from busbar.http.wire import UnsafeHeader, answer_head, chunk
+
+
+def test_a_head_is_what_http_says() -> None:
+    head = answer_head(200, {"content-type": "application/json", "x-a": "b"}, "content-length: 2\r\n")
+    assert re.fullmatch(
+        rb"HTTP/1\.1 200 OK\r\ncontent-type: application/json\r\nx-a: b\r\n"
+        rb"date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\ncontent-length: 2\r\n\r\n",
+        head,
+    )
+    assert answer_head(529, {}, "", http_1_0=True).startswith(b"HTTP/1.0 529 \r\ndate: ")
+    assert chunk(b"x" * 17) == b"11\r\n" + b"x" * 17 + b"\r\n"
+
+
+@given(st.text(max_size=20), st.sampled_from(["\r", "\n", "\r\n", "\0", "\r\n\r\n"]), st.booleans())
+def test_a_line_break_in_a_header_never_reaches_the_wire(text: str, evil: str, in_name: bool) -> None:
+    headers = {f"x{evil}y" if in_name else "x": text if in_name else text + evil + "y: z"}
+    with pytest.raises(UnsafeHeader):
+        answer_head(200, headers, "")
