@@ -23,6 +23,7 @@ from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, Loop
 from busbar.actors.selection import Price
 from busbar.actors.supervision import EscalatePolicy
 from busbar.config import Config, PoolConfig
+from busbar.config.prices import price_of
 from busbar.config.schema import MemberConfig, ModelConfig
 from busbar.http.admin import Admin
 from busbar.http.administration import Administration
@@ -252,7 +253,7 @@ def _pool_plan(pool: PoolConfig, config: Config) -> PoolPlan:
                     context_max=member.context_max,
                     timeouts=_timeouts(config.models[member.target], member),
                 ),
-                price=_price(config, member.target),
+                price=_price(config, member.target) if pool.strategy == "cheapest" else None,
             )
             for member in pool.members
         ),
@@ -279,5 +280,7 @@ def _timeouts(model: ModelConfig, member: MemberConfig | None = None) -> Timeout
 
 
 def _price(config: Config, model: str) -> Price | None:
-    priced = config.governance.prices.get(model)
+    """By which `cheapest` picks."""
+    own = config.models[model]
+    priced = price_of(own, config.providers[own.provider], config.governance.prices)
     return None if priced is None else Price(input=priced.input, output=priced.output)

@@ -1,8 +1,9 @@
 """Every snippet in the documentation is run.
 
-Python blocks are run as scripts, each in a process of its own, against a gateway with embedded providers (the address
-in the text is replaced by the real one). YAML blocks are loaded as configurations. Shell lines that call `busbar` are
-parsed, and run where they need nothing.
+Python blocks are run as scripts, each in a process of its own, against a gateway with embedded providers, or one with
+virtual keys in front of it (the addresses in the text are replaced by the real ones). YAML blocks are loaded as
+configurations. Shell lines that call `busbar` are parsed, and run where they need nothing. What else `governance.md`
+shows is run by `test_governance_example.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 from _pytest.mark import ParameterSet
+from msgspec import Struct
 
 from busbar.cli import main, parser
 from busbar.config import loads
@@ -32,7 +35,8 @@ from busbar.simulation.runner import simulate
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ADDRESS = "http://127.0.0.1:8080"
+ADDRESS, GOVERNED = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
+ADMIN_TOKEN = "the-operators-own"
 KEYS = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k", "BUSBAR_CLIENT_TOKEN": "t"}
 
 
@@ -45,36 +49,65 @@ def snippets(language: str) -> list[ParameterSet]:
     return found
 
 
+class Demo(Struct, frozen=True):
+    """What a snippet needs: two gateways, and a virtual key for the second."""
+
+    url: str
+    governed_url: str
+    key: str
+
+    def here(self, text: str) -> str:
+        return text.replace(ADDRESS, self.url).replace(GOVERNED, self.governed_url)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "BUSBAR_ADMIN_TOKEN": ADMIN_TOKEN, "BUSBAR_KEY": self.key}
+
+
 @asynccontextmanager
-async def demo() -> AsyncIterator[BusbarGateway]:
+async def demo(folder: Path) -> AsyncIterator[Demo]:
     async with (
         DemoProviders(keys=frozenset({DEMO_KEY})) as providers,
         BusbarGateway(demo_configuration(providers.base_url, "127.0.0.1:0")) as gateway,
     ):
-        yield gateway
+        example = (ROOT / "examples" / "governance" / "config.yaml").read_text()
+        example = example.replace(ADDRESS, gateway.url).replace("127.0.0.1:8090", "127.0.0.1:0")
+        example += f"  db_path: '{folder / 'governance.db'}'\n"
+        async with BusbarGateway(loads(example, env={"BUSBAR_ADMIN_TOKEN": ADMIN_TOKEN})) as governed:
+            yield Demo(gateway.url, governed.url, await new_key(governed.url))
 
 
-async def run(*command: str) -> tuple[int | None, str]:
+async def new_key(url: str) -> str:
+    """The secret of a key without limits."""
+    async with (
+        aiohttp.ClientSession(url, headers={"x-admin-token": ADMIN_TOKEN}) as http,
+        http.post("/admin/keys", json={"name": "docs"}) as answer,
+    ):
+        secret: str = (await answer.json())["secret"]
+        return secret
+
+
+async def run(env: dict[str, str], *command: str) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
+        *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=env
     )
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, output.decode()
 
 
 @pytest.mark.parametrize("text", snippets("python"))
-async def test_python_snippets_run(text: str) -> None:
-    async with demo() as gateway:
-        code, output = await run(sys.executable, "-c", text.replace(ADDRESS, gateway.url))
+async def test_python_snippets_run(text: str, tmp_path: Path) -> None:
+    async with demo(tmp_path) as there:
+        code, output = await run(there.env, sys.executable, "-c", there.here(text))
         assert code == 0, output
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("text", [each for each in snippets("sh") if "curl" in str(each.values[0])])
-async def test_curl_snippets_are_answered(text: str) -> None:
-    async with demo() as gateway:
-        script = re.sub(r"\bcurl\b", "curl --fail", text.replace(ADDRESS, gateway.url))
-        code, output = await run("bash", "-ec", script)
+async def test_curl_snippets_are_answered(text: str, tmp_path: Path) -> None:
+    async with demo(tmp_path) as there:
+        script = re.sub(r"\bcurl\b", "curl --fail", there.here(text))
+        code, output = await run(there.env, "bash", "-ec", script)
         assert code == 0, output
         assert output.strip()
 

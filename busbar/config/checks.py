@@ -6,16 +6,18 @@ model as missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date
 from urllib.parse import urlsplit
 
+from busbar.config.prices import price_of
 from busbar.config.problems import KeyPath, Report, closest, shown
 from busbar.config.providers import is_loopback
 from busbar.config.read import place
 from busbar.config.schema import (
     AuthConfig,
     ConfigFile,
+    GovernanceConfig,
     ModelConfig,
     PoolConfig,
     PriceChange,
@@ -197,11 +199,16 @@ def notes(
     providers: dict[str, ProviderConfig],
     models: dict[str, ModelConfig],
     pools: dict[str, PoolConfig],
-    prices: dict[str, PriceConfig],
+    governance: GovernanceConfig,
 ) -> tuple[str, ...]:
     """What is legal and perhaps not meant, one sentence each, by section."""
     found: list[str] = []
-    if auth.mode == "none" and listens_openly:
+
+    def unpriced(names: Iterable[str]) -> str:
+        chosen = [models[name] for name in names]
+        return ", ".join(it.name for it in chosen if not price_of(it, providers[it.provider], governance.prices))
+
+    if auth.mode == "none" and listens_openly and not governance.enabled:
         found.append("auth.mode is none and the gateway listens beyond this machine: whoever reaches it can use it")
     if auth.mode != "token" and auth.client_tokens:
         found.append(f"auth.client_tokens has no effect while auth.mode is {auth.mode}")
@@ -223,12 +230,13 @@ def notes(
             found.append(f"pools.{pool.name} takes no traffic: every weight is 0")
         if all(member.target in pool.failover.exclusions for member in pool.members):
             found.append(f"pools.{pool.name} takes no traffic: every member is excluded")
-        unpriced = [member.target for member in pool.members if member.target not in prices]
-        if pool.strategy == "cheapest" and unpriced:
-            without = ", ".join(unpriced)
+        if pool.strategy == "cheapest" and (without := unpriced(member.target for member in pool.members)):
             found.append(f"pools.{pool.name} picks the cheapest, and without a price comes last: {without}")
         if pool.name in models:
             found.append(f"pools.{pool.name} hides the model of the same name")
+    flat = governance.price_per_request_cents is not None or governance.price_per_1k_tokens_cents is not None
+    if governance.enabled and not flat and (without := unpriced(models)):
+        found.append(f"governance knows no price for {without}: each request there is charged a cent")
     return tuple(found)
 
 

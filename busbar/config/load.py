@@ -135,7 +135,7 @@ def _resolve(
             providers,
             written.models,
             written.pools,
-            written.governance.prices,
+            written.governance,
         ),
     )
 

@@ -27,13 +27,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from busbar.config.schema import PriceConfig, ProtocolName, Tokens
+from busbar.config.schema import ModelConfig, PriceConfig, ProtocolName, ProviderConfig, Tokens
 
 SAME_ACCOUNT: Mapping[str, str] = {
     "openai-responses": "openai",
@@ -112,7 +111,15 @@ class PriceList:
 @functools.cache
 def price_list() -> PriceList:
     """The list that ships with the package, read once, when first asked for."""
+    from importlib import resources  # not needed by most
+
     return PriceList((resources.files("busbar") / "prices.json").read_bytes())
+
+
+def price_of(model: ModelConfig, provider: ProviderConfig, prices: Mapping[str, PriceConfig]) -> PriceConfig | None:
+    """The operator's price of the model (`prices` are those of `governance.prices`), else the packaged list's."""
+    own = prices.get(model.name)
+    return price_list().find(provider.name, provider.protocol, model.upstream_model) if own is None else own
 
 
 def _price(listed: _Listed) -> PriceConfig:

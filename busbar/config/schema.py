@@ -294,7 +294,8 @@ class GovernanceConfig(Struct, frozen=True, kw_only=True):
     enabled: bool = False
     db_path: Name = "busbar-governance.db"
     durability: Literal["strict", "relaxed"] = "strict"
-    """Strict: the last byte of an answer waits until the ledger has it. Relaxed: 100 ms of it may be lost."""
+    """Strict: the last byte of an answer waits until the ledger has it, on the disk. Relaxed: when the process dies,
+    100 ms of it may be lost; when the power goes, what the system had not put on the disk yet."""
     admin_token: Secret | None = None
     """Required when `enabled`."""
     price_per_request_cents: Cents | None = None
@@ -302,7 +303,7 @@ class GovernanceConfig(Struct, frozen=True, kw_only=True):
     """None: not said. Where one of the two is said, they price every model without a price of its own here, in place
     of the packaged list; see `busbar.governance.tariff`."""
     prices: dict[str, PriceConfig] = {}
-    """By model. The strategy `cheapest` goes by them, whether `enabled` or not."""
+    """By model. The strategy `cheapest` goes by them, and by the packaged list, whether `enabled` or not."""
 
 
 SHORTHANDS = {"pools.*.on_exhausted": "action", "pools.*.supervision": "policy"}

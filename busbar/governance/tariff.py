@@ -22,7 +22,7 @@ from busbar.actors.governance.money import (
     picodollars_per_token_of_thousand,
 )
 from busbar.config import Config
-from busbar.config.prices import price_list
+from busbar.config.prices import price_of
 from busbar.config.schema import GovernanceConfig, ModelConfig, PriceConfig, Prices, PriceTier
 
 PRICE_PER_REQUEST_CENTS = 1
@@ -48,8 +48,7 @@ def _price_of(model: ModelConfig, config: Config) -> PriceConfig | None:
         return own
     if governance.price_per_request_cents is not None or governance.price_per_1k_tokens_cents is not None:
         return None
-    provider = config.providers[model.provider]
-    return price_list().find(provider.name, provider.protocol, model.upstream_model)
+    return price_of(model, config.providers[model.provider], governance.prices)
 
 
 def _flat(governance: GovernanceConfig) -> Rates:

@@ -106,7 +106,7 @@ class Admissions:
         rate = denied.rate
         if rate is None:
             return {}
-        quota = Quota(rate.limit, max(0, rate.limit - rate.used), rate.retry_after_secs or 0.0)
+        quota = Quota(rate.limit, max(0, rate.limit - rate.used), rate.reset_secs)
         by_unit = {rate.unit: quota}
         return self._headers(ingress, by_unit.get("requests"), by_unit.get("tokens"))
 

@@ -368,11 +368,7 @@ class Attempt:
         return {"content-type": content_type, self._call.ingress.request_id_header: self._call.request_id}
 
     def _answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        bill = self._call.bill
-        if bill is not None and bill.headers:  # in place of the account's, which are not the caller's
-            families = self._lane.protocol.rate_limit_header_prefixes
-            headers = {name: value for name, value in headers.items() if not name.startswith(families)}
-        own = dict(headers) | dict(self._call.own_headers)
+        own = {**self._call.callers_own(headers), **self._call.own_headers}
         if self._call.exchange.headers.get("x-busbar-receipt") == "1":
             own["x-busbar-dropped"] = header_list(self.dropped_fields)
         return own

@@ -41,6 +41,14 @@ class Call(Struct, kw_only=True):
         """The caller has the beginning of an answer; an attempt goes on with it."""
         return self.recovery is not None and self.recovery.begun
 
+    def callers_own(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """A provider's headers without those about the limits of an account, which is not that of a caller with a
+        virtual key."""
+        if self.bill is None:
+            return headers
+        families = self.ingress.rate_limit_header_prefixes
+        return {name: value for name, value in headers.items() if not name.startswith(families)}
+
 
 class Verbatim(Struct, frozen=True):
     """A provider's error answer as it came: what a caller of the same dialect gets to see."""

@@ -81,6 +81,8 @@ def _shown(fault: Exception) -> str:
 
 
 def outcome_of(report: ErrorReport) -> str:
+    if report.quota is not None:
+        return "client_error"  # the caller's own limit
     match report.kind:
         case ErrorKind.EXHAUSTED:
             return "exhausted"

@@ -216,7 +216,7 @@ class Travel:
             report = report_of(failure)
             asked = report.retry_after_secs is not None or failure.disposition is Disposition.CLIENT_FAULT
             return report if asked else final(report)
-        headers = {**verbatim.headers, **self._call.own_headers}
+        headers = {**self._call.callers_own(verbatim.headers), **self._call.own_headers}
         if failure.disposition is Disposition.TRANSIENT and not {"retry-after", "retry-after-ms"} & headers.keys():
             headers["x-should-retry"] = "false"
         self._record.told(_OUTCOMES[failure.disposition], verbatim.status)

@@ -173,11 +173,13 @@ def test_a_limit_admits_exactly_its_number_in_any_sixty_seconds() -> None:
         assert bank.denied("k") == Denied(
             reason=Denial.RATE,
             level='key "k"',
-            rate=Rate(unit="requests", limit=3, used=3, asked=1, retry_after_secs=1.0),
+            rate=Rate(unit="requests", limit=3, used=3, asked=1, retry_after_secs=1.0, reset_secs=21.0),
         )
         kit.advance(1)
         assert bank.admitted("k").requests == Quota(3, 0, 60.0)
-        assert bank.denied("k").rate == Rate(unit="requests", limit=3, used=3, asked=1, retry_after_secs=20.0)
+        assert bank.denied("k").rate == Rate(
+            unit="requests", limit=3, used=3, asked=1, retry_after_secs=20.0, reset_secs=60.0
+        )
 
 
 def test_tokens_count_as_asked_for_until_it_is_known_what_was_used() -> None:
@@ -186,7 +188,7 @@ def test_tokens_count_as_asked_for_until_it_is_known_what_was_used() -> None:
         first = bank.admitted("k", input_tokens=20, output_tokens=60)
         assert first.tokens == Quota(100, 20, 60.0)
         assert bank.denied("k", input_tokens=21).rate == Rate(
-            unit="tokens", limit=100, used=80, asked=21, retry_after_secs=60.0
+            unit="tokens", limit=100, used=80, asked=21, retry_after_secs=60.0, reset_secs=60.0
         )
         bank.settle("k", first, charge(10, input_tokens=15, cache_read_tokens=5))
         assert bank.standing("vk_k").tokens == 30
@@ -204,7 +206,7 @@ def test_a_request_that_asks_for_more_than_the_limit_is_told_that_waiting_does_n
     with Kit() as kit:
         bank = Bank(kit, key("k", tpm_limit=100))
         assert bank.denied("k", output_tokens=101).rate == Rate(
-            unit="tokens", limit=100, used=0, asked=101, retry_after_secs=None
+            unit="tokens", limit=100, used=0, asked=101, retry_after_secs=None, reset_secs=0.0
         )
 
 
@@ -284,11 +286,11 @@ def test_a_request_of_several_parts_counts_once_and_each_model_for_what_it_did()
     with Kit() as kit:
         bank = Bank(kit, key("k"))
         told = bank.settle("k", bank.admitted("k"), charge(3, estimated=True), charge(4, "other"))
-        assert told == Settled(4 * CENT)
+        assert told == Settled(3 * CENT)
         day = int(kit.clock.time()) // DAY
         assert bank.ledger_of("vk_k") == {
-            (day, "m", True): Tokens(requests=0, output=3),
-            (day, "other", False): Tokens(requests=1, output=4),
+            (day, "m", True): Tokens(requests=1, output=3),  # a request of which a part is an estimate is one
+            (day, "other", False): Tokens(requests=0, output=4),
         }
 
 

@@ -46,8 +46,8 @@ def test_strategy_price_timeouts_and_what_happens_when_exhausted_arrive_at_the_p
             ),
             strategy="cheapest",
         ),
-        PoolPlan(name="last", members=(PoolLine(model="b", price=b),), strategy="fastest", least_bad=True),
-        PoolPlan(name="line", members=(PoolLine(model="b", price=b),), strategy="least_busy", queue_secs=2.5),
+        PoolPlan(name="last", members=(PoolLine(model="b"),), strategy="fastest", least_bad=True),
+        PoolPlan(name="line", members=(PoolLine(model="b"),), strategy="least_busy", queue_secs=2.5),
     )
     assert plan.direct == {
         "a": Terms(timeouts=Timeouts(attempt_ms=100, first_token_ms=200, stall_ms=300)),

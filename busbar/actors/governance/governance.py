@@ -23,6 +23,7 @@ from busbar.actors.governance.messages import (
     Attach,
     ChangeGroup,
     ChangeKey,
+    Charge,
     CreateGroup,
     CreateKey,
     DeleteGroup,
@@ -293,8 +294,9 @@ class Governance(LoopActor):
         scopes = [level.scope.id for level in chain] or [message.key]
         usage: list[tuple[UsageKey, Tokens]] = []
         picodollars = used = 0
-        for place, charge in enumerate(message.charges):
-            tokens = _tokens(charge.usage, requests=int(place == len(message.charges) - 1))
+        counted = _counted(message.charges)
+        for charge in message.charges:
+            tokens = _tokens(charge.usage, requests=int(charge is counted))
             tier = self._tariff.tier_of(charge.model, tokens.prompt)
             own = UsageKey(message.key, message.day, charge.model, tier, charge.estimated)
             picodollars += self._tariff.price(own, tokens)
@@ -362,6 +364,11 @@ class Governance(LoopActor):
 
 def _rates(levels: list[Level], second: int, requests: int, tokens: int) -> tuple[tuple[RateKey, RateCount], ...]:
     return tuple((RateKey(level.scope.id, second), RateCount(requests, tokens)) for level in levels)
+
+
+def _counted(charges: tuple[Charge, ...]) -> Charge | None:
+    """The one that the request is counted with: of several, one that is an estimate, as then the whole is."""
+    return next((charge for charge in charges if charge.estimated), charges[-1] if charges else None)
 
 
 def _tokens(usage: Usage, requests: int) -> Tokens:

@@ -140,7 +140,12 @@ class Level:
         if used + amount <= limit:
             return None
         rate = Rate(
-            unit=unit, limit=limit, used=used, asked=amount, retry_after_secs=window.wait_secs(now, amount, limit)
+            unit=unit,
+            limit=limit,
+            used=used,
+            asked=amount,
+            retry_after_secs=window.wait_secs(now, amount, limit),
+            reset_secs=window.reset_secs(now),
         )
         return Denied(reason=Denial.RATE, level=self.title, rate=rate)
 

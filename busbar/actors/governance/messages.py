@@ -120,6 +120,8 @@ class Rate(Struct, frozen=True, kw_only=True):
     asked: int
     retry_after_secs: float | None
     """None: never, as it asks for more than the limit."""
+    reset_secs: float
+    """Until nothing counts any more."""
 
 
 class Settled(Struct, frozen=True):
