@@ -13,17 +13,23 @@ from pathlib import Path
 import msgspec
 
 from bench.contenders import NAMES, NotStarted, nginx_program
+from bench.disk import look_at_disk
+from bench.governance_profile import governance_profile_report, profile_governance
+from bench.governance_report import PLAIN, governance_report
+from bench.governed import GOVERNED
 from bench.machine import choose_cores, describe
 from bench.measure import Died, Plan, measure
 from bench.profile import NoProfiler, profile
 from bench.report import report
-from bench.scenarios import SCENARIOS
+from bench.scenarios import GOVERNED_SCENARIOS, KNOWN_SCENARIOS, SCENARIOS
 from bench.translation import ALL_PAIRS, PAIRS, REPEATS, Pair, measure_translation
 from bench.translation_profile import profile_report, profile_translation
 from bench.translation_report import translation_report
 
 NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
 Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
+
+NO_DISK = "The database would be on {}, which is no disk: name a folder that is on one, with --folder"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.translation is not None or options.profile_translation is not None:
         return _translation(options)
     plan = _plan(options)
+    if options.governance or options.profile_governance:
+        return _governance(options, plan)
     nginx = nginx_program() if "nginx" in plan.contenders else None
     if "nginx" in plan.contenders and nginx is None:
         print(NGINX_ABSENT, file=sys.stderr)
@@ -54,6 +62,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(report(rows, plan, machine, cores))
     if options.json is not None:
         _write(options.json, {"machine": machine, "cores": cores, "plan": plan, "rows": rows})
+    return 1 if any(row.failures for row in rows) else 0
+
+
+def _governance(options: argparse.Namespace, plan: Plan) -> int:
+    """The gateway beside itself."""
+    cores = choose_cores()
+    try:
+        disk = look_at_disk(plan.folder)
+        if not disk.lasts:
+            print(NO_DISK.format(disk.kind), file=sys.stderr)
+            return 2
+        if options.profile_governance:
+            print(governance_profile_report(profile_governance(plan, cores)))
+            return 0
+        rows = measure(plan, cores, _say)
+    except (NotStarted, Died, NoProfiler) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    machine = describe(None)
+    print(governance_report(rows, plan, machine, cores, disk))
+    if options.json is not None:
+        _write(options.json, {"machine": machine, "cores": cores, "disk": disk, "plan": plan, "rows": rows})
     return 1 if any(row.failures for row in rows) else 0
 
 
@@ -83,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measures the gateway beside nginx proxy_pass, in one interleaved run.",
-        epilog="scenarios: " + "; ".join(f"{each.name} ({each.title})" for each in SCENARIOS),
+        epilog="scenarios: " + "; ".join(f"{each.name} ({each.title})" for each in KNOWN_SCENARIOS),
     )
-    names = [each.name for each in SCENARIOS]
+    names = [each.name for each in KNOWN_SCENARIOS]
     parser.add_argument("--rounds", type=_positive_int, help="(default: 5)")
     parser.add_argument("--seconds", type=_positive, help="per measurement (default: 1.5)")
     parser.add_argument("--scenarios", type=_choice(names), metavar="A,B", help="only these")
@@ -95,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round (20 s), to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw rows there")
     parser.add_argument("--profile", choices=names, metavar="SCENARIO", help="where busbar's time goes (by py-spy)")
+    parser.add_argument("--governance", action="store_true", help="what virtual keys, budgets and limits add")
+    parser.add_argument("--profile-governance", action="store_true", help="where that goes, by stage (by py-spy)")
+    parser.add_argument("--folder", metavar="DIR", help="on a disk, for databases (default: temporary files')")
     _add_pairs(
         parser,
         "--translation",
@@ -111,17 +146,27 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str, explained: str) -> No
 
 def _plan(options: argparse.Namespace) -> Plan:
     wanted = [options.profile] if options.profile else options.scenarios
-    contenders = options.contenders or list(NAMES)
+    governance = options.governance or options.profile_governance
+    usual = GOVERNED_SCENARIOS if governance else SCENARIOS
+    if options.profile_governance:
+        usual = tuple(each for each in usual if not each.rate_per_sec)  # where nobody waits for work
     return Plan(
-        scenarios=tuple(each for each in SCENARIOS if wanted is None or each.name in wanted),
-        contenders=("busbar",)
-        if options.profile
-        else tuple(name for name in contenders if not (options.without_nginx and name == "nginx")),
+        scenarios=tuple(each for each in KNOWN_SCENARIOS if each.name in wanted) if wanted else usual,
+        contenders=_contenders(options, governance),
         rounds=options.rounds or (1 if options.quick else 5),
         seconds=options.seconds or (0.4 if options.quick else 1.5),
         warm_secs=0.1 if options.quick else 0.5,
         seed=_seed(options),
+        folder=options.folder,
     )
+
+
+def _contenders(options: argparse.Namespace, governance: bool) -> tuple[str, ...]:
+    if governance:
+        return PLAIN, *(each.name for each in GOVERNED)
+    if options.profile:
+        return (PLAIN,)
+    return tuple(name for name in options.contenders or NAMES if not (options.without_nginx and name == "nginx"))
 
 
 def _seed(options: argparse.Namespace) -> int:

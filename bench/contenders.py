@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from bench.upstream import UPSTREAM_KEY
 
 ROOT = Path(__file__).parent.parent
 CLIENT_TOKEN = "bench-client-token"
+ADMIN_TOKEN = "bench-admin-token"
 READY_SECS_MAX = 20.0
 STOP_SECS_MAX = 10.0
 NGINX_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -35,10 +36,11 @@ class Contender:
     """Something that listens on `port`. This one is the upstream itself: what is measured without a gateway."""
 
     name: ClassVar[str] = "direct"
-    key: ClassVar[str] = UPSTREAM_KEY
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = UPSTREAM_KEY) -> None:
         self.port = port
+        self.key = key
+        """The credential that callers have."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def serves(self, scenario: Scenario) -> bool:
@@ -54,6 +56,10 @@ class Contender:
             return {"x-api-key": self.key, "anthropic-version": "2023-06-01"}
         return {"authorization": f"Bearer {self.key}"}
 
+    def commits(self) -> int | None:
+        """How many transactions it has written to a database so far; None without one."""
+        return None
+
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:
             return
@@ -68,10 +74,8 @@ class Contender:
 class Gateway(Contender, ABC):
     """A contender that is a program of its own."""
 
-    key = CLIENT_TOKEN
-
     def __init__(self, folder: Path, upstream_port: int, core: int | None) -> None:
-        super().__init__(free_port())
+        super().__init__(free_port(), CLIENT_TOKEN)
         self._folder = folder / self.name
         self._folder.mkdir()
         self._upstream_port = upstream_port
@@ -86,16 +90,21 @@ class Gateway(Contender, ABC):
     def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
         """What stands in that file."""
 
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """What is to be done between the file's being there and the start. Raises `NotStarted`."""
+
     def start(self, scenarios: Sequence[Scenario]) -> None:
         """Returns when it answers. Raises `NotStarted`."""
         (self._folder / "config").write_text(self.config(self._upstream_port, scenarios))
         core = self._core
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        environment |= {"BENCH_KEY": UPSTREAM_KEY, "BENCH_TOKEN": CLIENT_TOKEN, "BENCH_ADMIN_TOKEN": ADMIN_TOKEN}
+        self.prepare(environment)
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(self._folder),
                 cwd=ROOT,
-                env=environment | {"BENCH_KEY": UPSTREAM_KEY, "BENCH_TOKEN": CLIENT_TOKEN},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -207,7 +216,7 @@ class Busbar(Gateway):
                 }
             pools[scenario.name] = {"members": [{"target": member} for member in members]}
         address = f"http://127.0.0.1:{upstream_port}"
-        document = {
+        document: dict[str, object] = {
             "listen": f"127.0.0.1:{self.port}",
             "auth": {"mode": "token", "client_tokens": ["${BENCH_TOKEN}"]},
             "providers": {
@@ -225,7 +234,11 @@ class Busbar(Gateway):
         engine = os.environ.get("BUSBAR_BENCH_ENGINE")
         if engine is not None:
             document["upstream_engine"] = engine
-        return json.dumps(document, indent=2) + "\n"  # JSON is YAML
+        return json.dumps(document | self.more_config(models), indent=2) + "\n"  # JSON is YAML
+
+    def more_config(self, models: Iterable[str]) -> dict[str, object]:
+        """Further sections."""
+        return {}
 
 
 GATEWAYS: tuple[type[Gateway], ...] = (Nginx, Busbar)

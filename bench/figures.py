@@ -31,6 +31,8 @@ class Row(Struct, frozen=True, kw_only=True):
     first_p99_us: float
     rss_bytes: int | None
     peak_bytes: int | None
+    commits: int | None = None
+    """Transactions that the contender wrote to its database; None without one."""
 
     @property
     def failed(self) -> int:
@@ -99,15 +101,19 @@ def peak_mb(row: Row) -> float | None:
     return None if row.peak_bytes is None else row.peak_bytes / 1e6
 
 
+def commits_per_request(row: Row) -> float | None:
+    return row.commits / row.answers if row.commits is not None and row.answers else None
+
+
 def spread(values: Iterable[float | None]) -> Spread | None:
     """None when there is no value."""
     known = [value for value in values if value is not None]
     return Spread(min(known), statistics.median(known), max(known)) if known else None
 
 
-def added(rows: Sequence[Row], scenario: str, contender: str, figure: Figure) -> Spread | None:
-    """What the contender adds to `direct` of the same round."""
-    return spread(mine - theirs for mine, theirs in _pairs(rows, scenario, contender, "direct", figure))
+def added(rows: Sequence[Row], scenario: str, contender: str, figure: Figure, other: str = "direct") -> Spread | None:
+    """What the contender adds to `other`'s figure of the same round."""
+    return spread(mine - theirs for mine, theirs in _pairs(rows, scenario, contender, other, figure))
 
 
 def ratio(rows: Sequence[Row], scenario: str, contender: str, other: str, figure: Figure) -> Spread | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import sys
 import time
 from collections import Counter, deque
@@ -40,6 +41,7 @@ class Job(Struct, frozen=True, kw_only=True):
     ramp_secs: float
     seconds: float
     rate_per_sec: float
+    at_random: bool
     word: str
     words: int
     ending: str
@@ -129,13 +131,14 @@ class Run:
         self._failures: Counter[str] = Counter()
         self._over: asyncio.Future[None] = loop.create_future()
         self._started_at = now()
+        self._chance = random.Random(0)  # the same times for everybody, in every round
         self._stopping = False
 
     async def go(self) -> Result:
         for number in range(self._job.connections):
             self._loop.call_later(self._job.ramp_secs * number / self._job.connections, self._open)
         if self._job.rate_per_sec:
-            self._tick(0)
+            self._tick(0.0)
         self._loop.call_later(self._job.seconds, self._stop)
         try:
             async with asyncio.timeout(self._job.seconds + GRACE_SECS):
@@ -197,8 +200,9 @@ class Run:
             return "no end of the answer"
         return None
 
-    def _tick(self, number: int) -> None:
-        """One request of an open loop. It counts from now: timers are exact to a millisecond only."""
+    def _tick(self, due_secs: float) -> None:
+        """One request of an open loop, due so long after the start. Its latency counts from now: timers are exact to
+        a millisecond only."""
         if self._stopping:
             return
         asked_at = now()
@@ -206,8 +210,13 @@ class Run:
             self._idle.pop().ask(asked_at)
         else:
             self._waiting.append(asked_at)
-        due = self._started_at + (number + 1) / self._job.rate_per_sec
-        self._loop.call_later(due - asked_at, self._tick, number + 1)
+        due_secs += self.until_next_secs()
+        self._loop.call_later(max(0.0, self._started_at + due_secs - asked_at), self._tick, due_secs)
+
+    def until_next_secs(self) -> float:
+        """Between two requests of an open loop."""
+        rate = self._job.rate_per_sec
+        return self._chance.expovariate(rate) if self._job.at_random else 1 / rate
 
     def _open(self) -> None:
         task = self._loop.create_task(self._connect())

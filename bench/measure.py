@@ -18,6 +18,7 @@ from msgspec import Struct
 from bench import processes
 from bench.contenders import GATEWAYS, ROOT, Contender, Gateway
 from bench.figures import Row
+from bench.governed import GOVERNED
 from bench.load import Job, Result
 from bench.machine import Cores
 from bench.scenarios import PATHS, WORD, Scenario, baseline
@@ -37,6 +38,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     warm_secs: float
     """How long each pair is warmed up, unmeasured, before the first round."""
     seed: int
+    folder: str | None = None
+    """Where the contenders have their files; None: where temporary ones are."""
 
 
 class Died(Exception):
@@ -95,6 +98,7 @@ class Bench:
             ramp_secs=scenario.ramp_secs,
             seconds=max(seconds, scenario.ramp_secs),
             rate_per_sec=scenario.rate_per_sec,
+            at_random=scenario.at_random,
             word=WORD,
             words=scenario.words,
             ending=scenario.ending,
@@ -106,6 +110,7 @@ class Bench:
         """Raises `Died` when the contender did."""
         process = contender.process
         pid = None if process is None else process.pid
+        commits = contender.commits()
         before = 0.0
         if pid is not None:
             processes.reset_peak(pid)
@@ -130,6 +135,7 @@ class Bench:
             first_p99_us=result.first_p99_us,
             rss_bytes=None if pid is None else processes.rss_bytes(pid),
             peak_bytes=None if pid is None else processes.peak_bytes(pid),
+            commits=None if commits is None else (contender.commits() or 0) - commits,
         )
 
 
@@ -137,14 +143,14 @@ class Bench:
 def running(plan: Plan, cores: Cores) -> Iterator[Bench]:
     """Starts everybody, stops everybody. Raises `NotStarted`."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="busbar-bench-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="busbar-bench-", dir=plan.folder)))
         upstream = Companion("bench.upstream", cores.load)
         stack.callback(upstream.stop)
         generator = Companion("bench.load", cores.load)
         stack.callback(generator.stop)
         port = int(upstream.hear())
         contenders: list[Contender] = [Contender(port)] if Contender.name in plan.contenders else []
-        for kind in GATEWAYS:
+        for kind in (*GATEWAYS, *GOVERNED):
             if kind.name in plan.contenders:
                 gateway = kind(folder, port, cores.contender)
                 stack.callback(gateway.stop)

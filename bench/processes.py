@@ -25,6 +25,14 @@ def cpu_secs(pid: int) -> float:
     return sum(_cpu_secs(each) for each in tree(pid))
 
 
+def main_and_others_cpu_secs(pid: int) -> tuple[float, float]:
+    """Time of the process's main thread, and of its other threads, so far; (0, 0) where the kernel keeps no scheduler
+    statistics."""
+    main = _thread_nanoseconds(Path(f"/proc/{pid}/task/{pid}"))
+    every = sum(map(_thread_nanoseconds, Path(f"/proc/{pid}/task").iterdir()))
+    return main / 1e9, (every - main) / 1e9
+
+
 def rss_bytes(pid: int) -> int:
     """Resident memory of the tree now. Pages that its processes share count once for each."""
     return sum(_status_bytes(each, "VmRSS:") for each in tree(pid))
@@ -47,12 +55,17 @@ def _cpu_secs(pid: int) -> float:
     nanoseconds = 0
     with contextlib.suppress(*_GONE):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(*_GONE):
-                nanoseconds += int((task / "schedstat").read_text().split()[0])
+            nanoseconds += _thread_nanoseconds(task)
         if nanoseconds == 0:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SEC
     return nanoseconds / 1e9
+
+
+def _thread_nanoseconds(task: Path) -> int:
+    with contextlib.suppress(*_GONE):
+        return int((task / "schedstat").read_text().split()[0])
+    return 0
 
 
 def _status_bytes(pid: int, key: str) -> int:

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.contenders import Contender
 from bench.machine import Cores
 from bench.measure import Bench, Plan, running
+from bench.scenarios import Scenario
 
 SAMPLE_SECS = 6
 SAMPLES_PER_SEC = 400
@@ -28,29 +30,42 @@ class NoProfiler(Exception):
 
 def profile(plan: Plan, cores: Cores) -> str:
     """Samples busbar under the first scenario of the plan. Raises `NoProfiler`, `NotStarted`, `Died`."""
-    program = shutil.which("py-spy")
-    if program is None:
-        raise NoProfiler("py-spy is not installed: pip install py-spy, and have it in PATH")
+    program = program_or_raise()
     scenario = plan.scenarios[0]
     with running(plan, cores) as bench, tempfile.TemporaryDirectory() as folder:
         busbar = bench.contenders[-1]
         bench.drive(busbar, scenario, plan.warm_secs)
         plain = bench.measure(busbar, scenario, plan.seconds, 1)
         assert busbar.process is not None
-        stacks = _sample(bench, plan, program, busbar.process.pid, Path(folder) / "stacks.txt")
+        stacks = sample(bench, busbar, scenario, [program], Path(folder) / "stacks.txt")
     assert plain.cpu_secs is not None
     per_request_us = plain.cpu_secs * 1e6 / max(1, plain.answers)
     return f"{scenario.name}: {per_request_us:.0f} µs CPU per request without the profiler\n\n{summary(stacks)}"
 
 
-def _sample(bench: Bench, plan: Plan, program: str, pid: int, file: Path) -> list[str]:
-    command = [program, "record", "--pid", str(pid), "--rate", str(SAMPLES_PER_SEC), "--duration", str(SAMPLE_SECS)]
-    spy = subprocess.Popen(
-        [*command, "--format", "raw", "--output", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+def program_or_raise() -> str:
+    """py-spy. Raises `NoProfiler`."""
+    program = shutil.which("py-spy")
+    if program is None:
+        raise NoProfiler("py-spy is not installed: pip install py-spy, and have it in PATH")
+    return program
+
+
+def sample(
+    bench: Bench, contender: Contender, scenario: Scenario, spy: Sequence[str], file: Path, secs: int = SAMPLE_SECS
+) -> list[str]:
+    """The stacks of a contender under load, one line each. `spy`: py-spy, and options. Raises `NoProfiler`."""
+    assert contender.process is not None
+    program, *options = spy
+    command = [program, "record", "--pid", str(contender.process.pid), "--format", "raw", "--output", str(file)]
+    process = subprocess.Popen(
+        [*command, *options, "--rate", str(SAMPLES_PER_SEC), "--duration", str(secs)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
-    bench.drive(bench.contenders[-1], plan.scenarios[0], SAMPLE_SECS + 1.5)
-    _, told = spy.communicate()
-    if spy.returncode != 0:
+    bench.drive(contender, scenario, secs + 1.5)
+    _, told = process.communicate()
+    if process.returncode != 0:
         raise NoProfiler(told.decode(errors="replace").strip())
     return file.read_text().splitlines()
 

@@ -36,6 +36,7 @@ _COSTS: tuple[tuple[str, Reading, int], ...] = (
     ("core busy %", _own(figures.core_percent), 0),
     ("RSS MB", _own(figures.rss_mb), 1),
     ("peak RSS MB", _own(figures.peak_mb), 1),
+    ("commits/request", _own(figures.commits_per_request), 3),
 )
 _TIMES: tuple[tuple[str, Reading, int], ...] = (
     ("p50 µs", _own(figures.p50_us), 0),
@@ -60,9 +61,9 @@ def report(rows: Sequence[Row], plan: Plan, machine: Machine, cores: Cores) -> s
     """The whole report."""
     lines = [*_head(plan, machine, cores)]
     for scenario in plan.scenarios:
-        lines += _scenario(rows, scenario)
+        lines += scenario_lines(rows, scenario, NAMES)
     lines += _ratios(rows, plan.scenarios)
-    lines += _failures(rows)
+    lines += failures_lines(rows)
     return "\n".join(lines) + "\n"
 
 
@@ -81,23 +82,30 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row[n] for n in kept) + " |" for row in rows]
 
 
+def contenders_line(cores: Cores) -> str:
+    """Who runs where."""
+    if cores.contender is None:
+        return "**Only one core: contenders, upstream and load generator share it. Compare CPU time only.**  "
+    return f"Contenders on core {cores.contender}; upstream and load generator on core {cores.load}.  "
+
+
 def _head(plan: Plan, machine: Machine, cores: Cores) -> Iterator[str]:
     yield f"# Busbar beside nginx: {plan.rounds} × {plan.seconds:g} s, seed {plan.seed}"
     yield ""
     yield machine.line
     yield ""
-    if cores.contender is None:
-        yield "**Only one core: contenders, upstream and load generator share it. Compare CPU time only.**"
-    else:
-        yield f"Contenders on core {cores.contender}; upstream and load generator on core {cores.load}.  "
+    yield contenders_line(cores)
     yield (
         "Cells: min / median / max over the rounds. Requests per second of a fast contender are what generator and "
         "upstream can drive; CPU time is the figure to compare."
     )
 
 
-def _scenario(rows: Sequence[Row], scenario: Scenario) -> Iterator[str]:
-    names = [name for name in NAMES if any((row.scenario, row.contender) == (scenario.name, name) for row in rows)]
+def scenario_lines(rows: Sequence[Row], scenario: Scenario, contenders: Sequence[str]) -> Iterator[str]:
+    """One scenario's figures, contender by contender."""
+    names = [
+        name for name in contenders if any((row.scenario, row.contender) == (scenario.name, name) for row in rows)
+    ]
     if not names:
         return
     costs, times = [], []
@@ -135,7 +143,7 @@ def _ratios(rows: Sequence[Row], scenarios: Sequence[Scenario]) -> Iterator[str]
     yield from table(["scenario", *(title for title, _, _ in _RATIOS)], body)
 
 
-def _failures(rows: Sequence[Row]) -> Iterator[str]:
+def failures_lines(rows: Sequence[Row]) -> Iterator[str]:
     found: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
         for reason, count in row.failures.items():

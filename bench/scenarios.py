@@ -44,6 +44,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     connections: int = 16
     rate_per_sec: float = 0
     """0: closed loop."""
+    at_random: bool = False
+    """At that rate, requests come as those of many callers do, several at a time now and then; not: evenly."""
     ramp_secs: float = 0
     """Over which the connections are opened, so that streams are not all at the same event at the same time."""
     length: float = 1
@@ -133,6 +135,24 @@ SCENARIOS: tuple[Scenario, ...] = (
         length=2,
     ),
 )
+
+STEADY = Scenario(
+    name="steady",
+    title="OpenAI → OpenAI, JSON, 200 requests a second at random times",
+    ingress="openai",
+    egress="openai",
+    rate_per_sec=200,
+    at_random=True,
+    length=4,
+)
+
+GOVERNED_SCENARIOS: tuple[Scenario, ...] = (
+    *(each for each in SCENARIOS if each.name in ("json-openai", "burst-openai")),
+    STEADY,
+)
+"""In which the gateway is compared with itself under governance. The last is in no other run, unless asked for."""
+
+KNOWN_SCENARIOS = (*SCENARIOS, STEADY)
 
 BASELINES = {
     each.name: f"{each.name.partition('-')[0]}-{each.ingress}" for each in SCENARIOS if each.ingress != each.egress

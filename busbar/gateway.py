@@ -91,6 +91,13 @@ class BusbarGateway:
     async def start(self) -> None:
         """Makes the actors, then opens the door. Raises OSError when the address cannot be had, `StoreUnusable` when
         the governance database cannot, and what `plan_of` raises."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         config, limits = self._config, self._config.limits
         self._governed = governed = _open_governance(config)
         plan = plan_of(config) if governed is None else replace(plan_of(config), governance=governed.plan)
@@ -131,11 +138,7 @@ class BusbarGateway:
         pages = {**control.pages, **admin.pages, **keys_admin.pages}
         self._dispatch = dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), pages, limits)
         self._front = Front(dispatch.handle, limits)
-        try:
-            self.host, self.port = await self._front.listen(self.host, self.port)
-        except OSError:
-            await self.stop()
-            raise
+        self.host, self.port = await self._front.listen(self.host, self.port)
         self._prober = self._make_prober(directory, self._upstream)
         self._prober.start()
 

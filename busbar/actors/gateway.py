@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from busbar.actors.continuity import Continuity
 from busbar.actors.governance.batch import Store
+from busbar.actors.governance.desk import Desk
 from busbar.actors.governance.governance import Governance
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.ledger import Ledger
@@ -135,7 +136,9 @@ class Gateway(LoopActor):
 
     def _spawn_governance(self, plan: GovernancePlan) -> None:
         ledger = self.spawn(Ledger, plan.store, Outbox(), name="ledger")
-        governance = self.spawn(Governance, ledger, plan.tariff, plan.keyring, strict=plan.strict, name="governance")
+        governance = self.spawn(
+            Governance, ledger, plan.tariff, plan.keyring, Desk(), strict=plan.strict, name="governance"
+        )
         self._governance = {"governance": governance, "ledger": ledger}
 
     def _spawn_pool(self, plan: PoolPlan, name: str, actor_name: str) -> LoopRef:

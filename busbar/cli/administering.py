@@ -68,6 +68,8 @@ async def _administer(arguments: argparse.Namespace, work: Callable[[Call], Awai
     at_rest = arguments.db is not None or arguments.config is not None
     if at_rest and arguments.url is not None:
         raise WrongUsage("either --url, for a running gateway, or --db and --config, for one that is off")
+    if any(_has_stray_bytes(value) for value in vars(arguments).values()):
+        raise WrongUsage("the arguments hold bytes that are no text (UTF-8)")
     async with _at_rest(arguments) if at_rest else _running(arguments) as caller:
 
         async def call(
@@ -80,6 +82,12 @@ async def _administer(arguments: argparse.Namespace, work: Callable[[Call], Awai
             return document or {}
 
         await work(call)
+
+
+def _has_stray_bytes(argument: object) -> bool:
+    """Python keeps what is no UTF-8 as surrogates, which no document can hold."""
+    texts = argument if isinstance(argument, list) else [argument]
+    return any(isinstance(text, str) and re.search("[\ud800-\udfff]", text) for text in texts)
 
 
 def _message(status: int, document: Document | None) -> str:
@@ -183,6 +191,7 @@ def _store(database: Path) -> SqliteStore:
 @asynccontextmanager
 async def _actors(store: SqliteStore, database: Path, config: Config | None) -> AsyncIterator[Caller]:
     """As much of a gateway as keeps keys."""
+    from busbar.actors.governance.desk import Desk
     from busbar.actors.governance.governance import Governance
     from busbar.actors.governance.keyring import Keyring
     from busbar.actors.governance.ledger import Ledger
@@ -200,7 +209,7 @@ async def _actors(store: SqliteStore, database: Path, config: Config | None) -> 
     system = ActorSystem(policy=EscalatePolicy())
     try:
         ledger = system.spawn(Ledger, store, Outbox(), name="ledger")
-        governance = system.spawn(Governance, ledger, tariff, Keyring(), strict=True, name="governance")
+        governance = system.spawn(Governance, ledger, tariff, Keyring(), Desk(), strict=True, name="governance")
         # Answered only after everything was loaded.
         if isinstance(await governance.ask(UsageOf("")), NotRecorded):
             raise Refused(f"{database} cannot be read")

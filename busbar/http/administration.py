@@ -73,6 +73,10 @@ class Answer(Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ()
     """With 405: the methods that there are."""
 
+    def __repr__(self) -> str:
+        """Without the document, which may hold a secret."""
+        return f"Answer({self.status})"
+
 
 class Kind(Struct, frozen=True, kw_only=True):
     """What differs between keys and groups."""

@@ -14,6 +14,7 @@ from busbar.http.bill import Bill
 from busbar.http.denials import STORE_FAILS, denial
 from busbar.http.estimate import input_estimate
 from busbar.http.lanes import Lane
+from busbar.protocols.asked import COUNT_MAX
 from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.protocol import Operation, Protocol
@@ -54,7 +55,7 @@ class Admissions:
         urn = destination.ref.actor_urn
         wanted = ingress.asked(body)
         input_tokens = input_estimate(body)
-        output_tokens = (wanted.max_output_tokens or self._output_tokens[urn]) * wanted.choices
+        output_tokens = min((wanted.max_output_tokens or self._output_tokens[urn]) * wanted.choices, COUNT_MAX)
         billed = operation == "chat"
         reply = await self._ask(
             Admit(
@@ -76,7 +77,10 @@ class Admissions:
         asked = self._governance.ask(message)
 
         def give_back(future: LoopFuture) -> None:
-            reply = future.get()
+            try:
+                reply = future.get()
+            except pykka.ActorDeadError:
+                return  # and its settlement is nobody's any more
             if isinstance(reply, Admitted):
                 self._governance.tell(Settle(ticket=reply.ticket, key=message.key, day=reply.day))
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import NoReturn
+
+from msgspec.structs import replace
 
 from busbar.actors.messages import Keep, Recall, Timeouts
 from busbar.actors.runtime import Clock, LoopRef
@@ -15,7 +18,7 @@ from busbar.config.schema import LimitsConfig
 from busbar.http.bill import Unrecorded
 from busbar.http.bodies import read_whole
 from busbar.http.call import Call, Failed, Verbatim
-from busbar.http.denials import STORE_FAILS
+from busbar.http.denials import UNRECORDED
 from busbar.http.headers import forwarded, header_list, media_type, relayed
 from busbar.http.lanes import Lane
 from busbar.http.patience import Patience
@@ -159,7 +162,8 @@ class Attempt:
             if lane.signer is None:
                 raise  # it is the caller's own
             return _failed(FailureClass.AUTH)
-        self._sent = True
+        if self._spent is not None:
+            request = replace(request, on_connected=self._connected)
         answer = await self._upstream.send(request)
         self._waiting_for.answering()
         try:
@@ -248,9 +252,8 @@ class Attempt:
         try:
             failure = await self._pump(answer, relay)
         except Unrecorded:
-            if relay.begun:
-                await relay.break_off(STORE_FAILS)
-            raise Unrecorded(told=relay.begun) from None
+            await relay.stop()
+            await self._withhold(relay, begun=relay.begun or call.resumed)
         finally:
             await relay.stop()
             self.usage = pipe.usage
@@ -279,17 +282,27 @@ class Attempt:
     async def _recover(self, recovery: Recovery, failure: Failure, relay: StreamRelay) -> Failed | None:
         """A stream that has started broke: its end is written if that is all, else another member goes on with it."""
         end = recovery.closing(self._call.ingress, self._crossing)
-        self.charge_left()
         if end is not None:
             self._keep_aside()
             if self._spent is not None:
-                await self._spent.settle()
+                self._spent.whole_stream(self.usage)
+                try:
+                    await self._spent.settle()
+                except Unrecorded:
+                    await self._withhold(relay, begun=True)
             await relay.finish(end)
             return Failed(failure=failure, answered=True)
+        self.charge_left()
         if recovery.broke(failure, relay):
             return Failed(failure=failure)
         await self._break_off(failure, relay)
         return None
+
+    async def _withhold(self, relay: StreamRelay, *, begun: bool) -> NoReturn:
+        """The end of an answer that could not be recorded. Raises `Unrecorded`."""
+        if begun:
+            await relay.break_off(UNRECORDED)
+        raise Unrecorded(told=begun)
 
     async def _break_off(self, failure: Failure, relay: StreamRelay) -> None:
         self.broken = failure
@@ -336,6 +349,9 @@ class Attempt:
         self._waiting_for.lingering()
 
     # --- what every answer has
+
+    def _connected(self) -> None:
+        self._sent = True
 
     def charge_left(self) -> None:
         """The answer stays incomplete: charges, once, what of it was seen. Nothing was, if nothing was sent."""

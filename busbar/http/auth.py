@@ -49,6 +49,13 @@ class Keys(Struct, frozen=True):
     clock: Clock
     aws_secret: Callable[[str], str | None]
 
+    def check(self, key: VirtualKey) -> None:
+        """Whether it is in force. Raises `Refused`."""
+        if not key.enabled:
+            raise Refused("The API key is disabled.")
+        if key.expires_at is not None and key.expires_at <= self.clock.time():
+            raise Refused("The API key has expired.")
+
 
 class Doorkeeper:
     """Decides by `auth.mode`: `none` lets everybody in, `token` knows its keys, `passthrough` wants any. With
@@ -114,6 +121,8 @@ class Doorkeeper:
             )
         except BadSignature as bad:
             raise Refused(str(bad)) from None
+        assert caller.virtual is not None, "it was found by the pair"
+        self._keys.check(caller.virtual)
 
     def _holder(self, keys: Keys, presented: list[str], headers: Mapping[str, str]) -> Caller:
         """The caller as the holder of a virtual key that is in force."""
@@ -129,10 +138,8 @@ class Doorkeeper:
             raise NotReady
         if found is None:
             raise _refused(presented or claim)
-        if not found.enabled:
-            raise Refused("The API key is disabled.")
-        if found.expires_at is not None and found.expires_at <= keys.clock.time():
-            raise Refused("The API key has expired.")
+        if claim is None:  # who only claims to have signed is told nothing of the key
+            keys.check(found)
         return Caller(virtual=found, claim=claim)
 
     def _known(self, key: str) -> bool:

@@ -52,7 +52,10 @@ class Bill:
             return
         try:
             told: Settled | NotRecorded = await self._governance.ask(self._message())
-        except (pykka.ActorDeadError, MailboxFull):
+        except MailboxFull:
+            self._settled = False  # it was not even delivered
+            raise Unrecorded from None
+        except pykka.ActorDeadError:
             raise Unrecorded from None
         if isinstance(told, NotRecorded):
             raise Unrecorded

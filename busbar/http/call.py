@@ -46,7 +46,7 @@ class Call(Struct, kw_only=True):
         virtual key."""
         if self.bill is None:
             return headers
-        families = self.ingress.rate_limit_header_prefixes
+        families = self.ingress.account_header_prefixes
         return {name: value for name, value in headers.items() if not name.startswith(families)}
 
 

@@ -22,6 +22,7 @@ from busbar.http.auth import Doorkeeper, NotReady, Refused
 from busbar.http.denials import STORE_FAILS
 from busbar.http.destinations import Destinations
 from busbar.http.dispatch import Controls, beneath
+from busbar.http.exchange import AiohttpExchange
 from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop, Protocol
 from busbar.protocols.registry import by_headers, own_model_lists
@@ -153,6 +154,7 @@ class Control:
         names: Sequence[str] = self._destinations.names
         try:
             caller = self._doorkeeper.admit(request.headers, request.query)
+            self._doorkeeper.verify(caller, AiohttpExchange(request, body_max_bytes=0, body_timeout_secs=1), b"")
             if caller.virtual is not None and caller.virtual.allowed_pools is not None:
                 names = [name for name in names if name in caller.virtual.allowed_pools]
         except NotReady:

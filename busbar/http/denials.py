@@ -17,6 +17,14 @@ STORE_FAILS = ErrorReport(
     retry_after_secs=5.0,
 )
 
+UNRECORDED = ErrorReport(
+    kind=ErrorKind.EXHAUSTED,
+    status=503,
+    message="The answer is there, but what it used cannot be recorded at the moment.",
+    should_retry=False,
+)
+"""It is charged all the same, as the provider charges it. An SDK that tries again would pay twice."""
+
 KEY_REVOKED = ErrorReport(kind=ErrorKind.UNAUTHENTICATED, message="The API key is not valid.", should_retry=False)
 
 

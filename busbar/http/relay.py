@@ -16,7 +16,7 @@ from busbar.http.admissions import NotAdmitted
 from busbar.http.auth import NotReady, Refused
 from busbar.http.bill import Unrecorded
 from busbar.http.call import Call
-from busbar.http.denials import STORE_FAILS
+from busbar.http.denials import STORE_FAILS, UNRECORDED
 from busbar.http.destinations import NotOwned, UnknownName
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange
 from busbar.http.record import Record
@@ -111,7 +111,7 @@ class Relay:
         except NotReady:
             report = STORE_FAILS
         except Unrecorded as fault:
-            report = STORE_FAILS
+            report = UNRECORDED
             if fault.told:
                 request.told("error", request.status)
                 return

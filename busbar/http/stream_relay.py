@@ -124,14 +124,16 @@ class StreamRelay:
     def _on_change(self, out: bytes) -> Awaitable[None] | None:
         """All that happens only a few times in a stream: the start, the end, an error."""
         pipe = self._pipe
+        if pipe.ended and pipe.error is None:
+            return self._write_change(out)
         if not self.started:
             self._held.append(out)
             self._held_bytes += len(out)
             if pipe.error is not None and not self.begun:
                 raise InBandError(pipe.error)
-            if not (pipe.content or pipe.ended):
+            if not pipe.content:
                 return None
-            if not pipe.ended and not self.begun and self._holds():
+            if not self.begun and self._holds():
                 return None
             out = b""
         return self._write_change(out)
@@ -165,6 +167,8 @@ class StreamRelay:
     async def _write_change(self, out: bytes) -> None:
         if self._pipe.ended and self._ending is not None:
             await self._ending()
+        if not self.started:
+            self._held.append(out)
         if not self.begun:
             await self._start()
         elif not self.started and self._letting_go is not None:

@@ -43,7 +43,7 @@ class AiohttpUpstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
         for more in reversed(range(STALE_TRIES)):
-            noted = SimpleNamespace(reused=False)
+            noted = SimpleNamespace(reused=False, on_connected=request.on_connected)
             try:
                 return AiohttpAnswer(await self._request(request, noted))
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError) as error:
@@ -113,11 +113,22 @@ def _broken(error: Exception) -> UpstreamBroken:
 
 
 def _reuse_noted() -> aiohttp.TraceConfig:
-    """Notes on a request's context whether it went over a connection that had served another before."""
+    """Notes on a request's context whether it went over a connection that had served another before, and tells
+    whoever wants to know that there is one."""
 
     async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.reused = True
+        _tell_connected(context)
+
+    async def created(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        _tell_connected(context)
 
     config = aiohttp.TraceConfig()
     config.on_connection_reuseconn.append(reused)
+    config.on_connection_create_end.append(created)
     return config
+
+
+def _tell_connected(context: SimpleNamespace) -> None:
+    if context.trace_request_ctx.on_connected is not None:
+        context.trace_request_ctx.on_connected()

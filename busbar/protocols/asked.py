@@ -8,8 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
-_COUNT_MAX = 10**9
-"""Whoever says more has said nothing: no model answers with so much."""
+COUNT_MAX = 10**9
+"""More is the same: no model answers with so much."""
+
+
+_DIGITS_MAX = 100
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -62,10 +65,13 @@ def _largest(values: Iterable[Any]) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    """A float without fraction counts, as JSON has only numbers."""
-    if type(value) is int:
-        return value if 0 <= value <= _COUNT_MAX else None
-    return int(value) if type(value) is float and 0 <= value <= _COUNT_MAX and value.is_integer() else None
+    """A float without fraction counts, as JSON has only numbers; and digits in a string, as in the JSON of protobufs,
+    and to providers that are not strict."""
+    if isinstance(value, str) and len(value) <= _DIGITS_MAX and value.isascii() and value.isdigit():
+        value = int(value)
+    if type(value) not in (int, float) or not value >= 0 or value != value // 1:
+        return None
+    return int(min(value, COUNT_MAX))
 
 
 def _choices(count: int | None) -> int:

@@ -19,7 +19,7 @@ class ChunkWriter(abc.ABC):
     is told, and whether at all, is decided by whoever then calls `error`. After that nothing more is written.
     """
 
-    __slots__ = ("_dialect", "_handlers", "_over", "_receipt", "_reported")
+    __slots__ = ("_broken", "_dialect", "_handlers", "_over", "_receipt", "_reported")
 
     def __init__(
         self, dialect: str, handlers: Mapping[type[Event], Callable[[Any, Any], bytes]], receipt: Receipt
@@ -30,6 +30,8 @@ class ChunkWriter(abc.ABC):
         self._reported: set[str] = set()
         """Leftovers of chunks that were reported: most providers send the same ones with every chunk."""
         self._over = False
+        self._broken = False
+        """An error was written. Until then one may be, in the place of an end that was withheld."""
 
     def write(self, chunk: Chunk) -> bytes:
         if self._over:
@@ -47,9 +49,9 @@ class ChunkWriter(abc.ABC):
         return b"".join([handlers[type(event)](self, event) for event in events])
 
     def error(self, report: ErrorReport) -> bytes:
-        if self._over:
+        if self._broken:
             return b""
-        self._over = True
+        self._over = self._broken = True
         return self._error(report)
 
     def _after_the_end(self, _chunk: Chunk) -> bytes:

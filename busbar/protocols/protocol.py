@@ -22,7 +22,7 @@ from busbar.protocols.framing.sse import events_as_values
 from busbar.protocols.ids import IdStyle, fit_name
 from busbar.protocols.ir import Chunk, Request, Response
 from busbar.protocols.meter import Marks
-from busbar.protocols.rate_limits import RATE_LIMIT_HEADERS, RateLimits, x_ratelimit_headers
+from busbar.protocols.rate_limits import ACCOUNT_HEADERS, RateLimits, x_ratelimit_headers
 from busbar.protocols.receipt import Receipt, joined
 from busbar.protocols.usage import Usage
 
@@ -256,9 +256,9 @@ class Protocol(Struct, frozen=True, kw_only=True):
     write_error: Callable[[ErrorReport, Hop], ErrorAnswer]
     rate_limit_headers: Callable[[RateLimits, float], dict[str, str]] = x_ratelimit_headers
     """(the caller's limits, now in Unix seconds) → the headers that tell them to this dialect's callers."""
-    rate_limit_header_prefixes: tuple[str, ...] = RATE_LIMIT_HEADERS
-    """How the names of such headers begin when a provider of this dialect tells its own, lower-case: those are of an
-    account that is not the caller's. For `str.startswith`."""
+    account_header_prefixes: tuple[str, ...] = ACCOUNT_HEADERS
+    """How the names of a provider's headers begin that speak of the account there, lower-case: it is not that of a
+    caller with a virtual key. For `str.startswith`."""
 
     spell: DocumentSpell = _as_in_the_ir
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-RATE_LIMIT_HEADERS = ("x-ratelimit", "ratelimit")
-"""How the names of such headers begin: OpenAI's, those of its clones (`x-ratelimitbysize-limit-minute`,
-`ratelimitbysize-reset`), and those of the IETF's draft (`ratelimit`, `ratelimit-policy`). Clones of any dialect send
-them."""
+ACCOUNT_HEADERS = ("x-ratelimit", "ratelimit", "openai-organization", "openai-project")
+"""How the names of headers begin that speak of an account at the provider: OpenAI's limits, those of its clones
+(`x-ratelimitbysize-limit-minute`, `ratelimitbysize-reset`) and of the IETF's draft (`ratelimit`, `ratelimit-policy`),
+and whose account it is. Clones of any dialect send them."""
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):

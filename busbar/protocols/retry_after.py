@@ -64,7 +64,7 @@ def _until(moment: datetime, now: float) -> float:
 
 def _number(value: str | None) -> float | None:
     """A finite, non-negative decimal number, or None. `float` alone would take `nan`, `inf` and `1_0`."""
-    if value is None or not re.fullmatch(r"\s*\d{1,12}(\.\d{1,9})?\s*", value):
+    if value is None or not re.fullmatch(r"[ \t]*\d{1,12}(\.\d{1,9})?[ \t]*", value, re.ASCII):
         return None
     return float(value)
 

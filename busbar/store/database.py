@@ -113,7 +113,7 @@ class Database:
     def _forget_rates(self, connection: sqlite3.Connection, newest: int) -> None:
         # Either way: a clock that was set back is no reason to keep them for ever.
         if abs(newest - self._forgotten_at) >= RATES_FORGOTTEN_EVERY_SECS:
-            connection.execute(statements.FORGET_RATES, (newest - RATES_KEPT_SECS,))
+            connection.execute(statements.FORGET_RATES, (newest - RATES_KEPT_SECS, newest + RATES_KEPT_SECS))
             self._forgotten_at = newest
 
     def _load(self, connection: sqlite3.Connection, job: Load) -> Loaded:

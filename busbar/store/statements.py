@@ -66,7 +66,7 @@ DELETE_GROUP: Final = (
 )
 ADD_USAGE: Final = _add("usage", UsageKey._fields, Tokens.__struct_fields__)
 ADD_RATE: Final = _add("rates", RateKey._fields, RateCount.__struct_fields__)
-FORGET_RATES: Final = "DELETE FROM rates WHERE second < ?"
+FORGET_RATES: Final = "DELETE FROM rates WHERE second NOT BETWEEN ? AND ?"
 
 READ_KEYS: Final = _select("virtual_keys", _KEY, "WHERE deleted_at IS NULL ORDER BY id")
 READ_GROUPS: Final = _select("groups", _GROUP, "WHERE deleted_at IS NULL ORDER BY id")

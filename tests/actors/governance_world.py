@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from busbar.actors.governance.batch import Tokens
+from busbar.actors.governance.desk import Desk
 from busbar.actors.governance.governance import Governance
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.ledger import Ledger
@@ -68,7 +69,9 @@ class Bank:
         self.store = MemoryStore(kit.clock) if store is None else store
         self.keyring = Keyring()
         self.ledger = kit.spawn(Ledger, self.store, Outbox(), name="ledger")
-        self.governance = kit.spawn(Governance, self.ledger, tariff, self.keyring, strict=strict, name="governance")
+        self.governance = kit.spawn(
+            Governance, self.ledger, tariff, self.keyring, Desk(), strict=strict, name="governance"
+        )
         kit.advance(self.store.latency_secs)
         for scope in scopes:
             message = CreateKey(scope) if isinstance(scope, VirtualKey) else CreateGroup(scope)

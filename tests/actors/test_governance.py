@@ -16,9 +16,12 @@ from busbar.actors.governance.messages import (
     NotRecorded,
     Quota,
     Rate,
+    Ready,
     Settled,
+    UsageOf,
 )
 from busbar.actors.governance.money import DatedRates, Rates, Tariff
+from busbar.actors.governance.periods import first_of_month
 from busbar.actors.messages import Snapshot
 from busbar.protocols.usage import Usage
 from busbar.testing import Kit
@@ -27,6 +30,8 @@ from busbar.testing.store import MemoryStore
 from .governance_world import CENT, Bank, charge, group, key, settlement
 
 DAY = 86_400
+DEADLY = Ready(None)  # type: ignore[arg-type]
+"""Governance dies of it, whenever it comes."""
 
 
 # --- key, pool
@@ -451,7 +456,104 @@ def test_a_deletion_is_taken_even_while_the_store_fails() -> None:
         assert kit.ask(bank.governance, Snapshot()) == {
             "ready": True,
             "store_ok": True,
+            "store_failure": None,
             "keys": 0,
             "groups": 0,
             "reservations": 0,
         }
+
+
+# --- crashes, clocks, damage
+
+
+def test_a_crash_forgets_no_reservation_and_no_settlement_that_waited_for_it() -> None:
+    with Kit() as kit:
+        bank = Bank(kit, key("k", max_budget_cents=10))
+        running = bank.admitted("k", output_tokens=6)
+        other = bank.admitted("k", output_tokens=4)
+        for _ in range(2):  # the second time before it is ready
+            bank.governance.tell(DEADLY)
+            kit.run()
+            kit.expect_crash(AttributeError)
+            bank.ask(settlement("k", running, charge(5)))
+        kit.advance(0)
+        assert (bank.standing("vk_k").spent, bank.standing("vk_k").reserved) == (5 * CENT, 4 * CENT)
+        assert bank.denied("k", output_tokens=2).reason is Denial.BUDGET
+        bank.settle("k", other, charge(4))
+        assert bank.ledger_of("vk_k").popitem()[1] == Tokens(requests=2, output=9)
+
+
+def test_a_settlement_that_waits_for_too_long_after_a_crash_is_told_so_and_charged_later() -> None:
+    with Kit() as kit:
+        bank = Bank(kit, key("k"))
+        running = bank.admitted("k")
+        bank.store.fail("disk full")
+        bank.governance.tell(DEADLY)
+        kit.run()
+        kit.expect_crash(AttributeError)
+        told = bank.ask(settlement("k", running, charge(5)))
+        kit.advance(6)
+        assert told.get() == NotRecorded()
+        bank.store.heal()
+        kit.advance(6)
+        assert bank.ledger_of("vk_k").popitem()[1] == Tokens(requests=1, output=5)
+
+
+def test_another_period_forgets_nothing_that_is_reserved() -> None:
+    with Kit() as kit:
+        bank = Bank(kit, key("k", max_budget_cents=10))
+        running = bank.admitted("k", output_tokens=10)
+        for period in ("daily", "monthly", "total"):
+            bank.told(ChangeKey("vk_k", {"budget_period": period}))
+            assert bank.denied("k", output_tokens=1).reason is Denial.BUDGET
+        bank.settle("k", running)
+        bank.admitted("k", output_tokens=10)
+
+
+def test_a_restart_just_after_a_month_began_still_knows_the_one_before() -> None:
+    """For a clock that is set back later, or was wrong at the start."""
+    with Kit() as kit:
+        bank = Bank(kit, key("k", max_budget_cents=10, budget_period="monthly"))
+        bank.spend("k", 10)
+        then = int(kit.clock.time()) // DAY
+        with Kit() as after:
+            next_month = first_of_month(first_of_month(then) + 31)
+            after.clock.advance(next_month * DAY - after.clock.time(), after.run)
+            bank.store.restart(after.clock)
+            again = Bank(after, store=bank.store)
+            assert again.standing("vk_k").spent == 0
+            registry = again.governance.node.actor._registry  # type: ignore[union-attr]
+            assert registry.levels["vk_k"].spending.within("monthly", then) == 10 * CENT
+
+
+def test_rates_that_a_clock_ahead_of_its_time_left_count_for_nobody() -> None:
+    with Kit() as kit:
+        store = MemoryStore(kit.clock)
+        with Kit() as ahead:
+            ahead.clock.advance(400 * DAY, ahead.run)
+            store.restart(ahead.clock)
+            bank = Bank(ahead, key("k", rpm_limit=1), store=store)
+            bank.settle("k", bank.admitted("k"), charge(1))
+        store.restart(kit.clock)
+        assert isinstance(Bank(kit, store=store).admit("k"), Admitted)
+
+
+def test_a_key_whose_groups_are_damaged_is_refused_and_not_without_a_budget() -> None:
+    with Kit() as kit:
+        bank = Bank(kit, group("g", max_budget_cents=0), key("k", group="grp_g"), key("other"))
+        store = bank.store
+        store._groups["grp_g"] = None
+        with Kit() as after:
+            store.restart(after.clock)
+            again = Bank(after, store=store)
+            assert again.denied("k").reason is Denial.KEY
+            again.admitted("other")
+
+
+def test_usage_that_a_store_does_not_tell_in_time_is_not_waited_for() -> None:
+    with Kit() as kit:
+        bank = Bank(kit, key("k"))
+        bank.store.latency_secs = 60.0
+        asked = bank.ask(UsageOf("vk_k"))
+        kit.advance(7)
+        assert asked.get() == NotRecorded()

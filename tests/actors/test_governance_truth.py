@@ -67,8 +67,6 @@ class Life:
         self.requests: list[Request] = []
         self.born = 0
         """So many requests were admitted before this process."""
-        self.crashed = False
-        """Ever. What was reserved for running requests was forgotten then, and may be spent besides."""
 
     def run(self) -> None:
         store: MemoryStore | None = None
@@ -151,7 +149,6 @@ class Life:
             told = bank.ask(ChangeKey("vk_a", {"nonsense": 1}))
             if self._died_of_it(told):
                 bank.kit.expect_crash(TypeError)
-                self.crashed = True
 
     def _died_of_it(self, told: LoopFuture) -> bool:
         try:
@@ -172,7 +169,7 @@ class Life:
     def _check_budget(self, bank: Bank) -> None:
         """No level ever promises more than its budget: used by no more than asked for, and that reserved."""
         registry = getattr(bank.governance.node.actor, "_registry", None)
-        if registry is not None and not self.crashed:
+        if registry is not None:
             for scope in ("vk_a", "grp_team"):
                 level = registry.levels[scope]
                 limit = level.scope.max_budget_cents * CENT

@@ -89,7 +89,7 @@ def test_a_reset_is_understood_by_whoever_reads_such_headers(protocol: Protocol,
 @every_dialect
 def test_our_own_headers_are_of_the_families_that_are_dropped(protocol: Protocol) -> None:
     told = protocol.rate_limit_headers(LIMITS, NOW)
-    assert all(name.startswith(protocol.rate_limit_header_prefixes) for name in told)
+    assert all(name.startswith(protocol.account_header_prefixes) for name in told)
 
 
 NOT_OF_LIMITS = {"retry-after", "retry-after-ms", "x-should-retry", "x-max-retry-attempts-reached"}
@@ -104,8 +104,8 @@ def test_every_recorded_header_about_limits_is_of_a_family_that_is_dropped(proto
     sent = {name.lower() for recording in load(protocol) for name in recording.response.headers}
     about = {name for name in sent if "limit" in name}
     assert about
-    assert {name for name in about if not name.startswith(PROTOCOLS[protocol].rate_limit_header_prefixes)} == set()
-    assert not any(name.startswith(PROTOCOLS[protocol].rate_limit_header_prefixes) for name in NOT_OF_LIMITS)
+    assert {name for name in about if not name.startswith(PROTOCOLS[protocol].account_header_prefixes)} == set()
+    assert not any(name.startswith(PROTOCOLS[protocol].account_header_prefixes) for name in NOT_OF_LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -8,32 +8,33 @@ it was admitted. Its place in the rate windows is never given back.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Mapping
-from typing import TypeVar
-
-from msgspec import Struct
 
 from busbar.actors.governance.batch import RateCount, RateKey, Tokens, UsageKey
+from busbar.actors.governance.charging import counted_with, rates_of, tokens_of
+from busbar.actors.governance.desk import Desk, Reservation
 from busbar.actors.governance.keyring import Keyring
-from busbar.actors.governance.level import Asked, Level, tighter
+from busbar.actors.governance.level import Asked, tighter
 from busbar.actors.governance.messages import (
     Admit,
     Admitted,
     Attach,
     ChangeGroup,
     ChangeKey,
-    Charge,
     CreateGroup,
     CreateKey,
     DeleteGroup,
     DeleteKey,
     Denial,
     Denied,
+    GiveUp,
     Health,
     ListGroups,
     ListKeys,
     NotDone,
+    NotRecorded,
     Page,
     Ready,
     Record,
@@ -49,32 +50,19 @@ from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.periods import day_of, first_of_month, resets_at
 from busbar.actors.governance.registry import Chain, Registry, no_such
 from busbar.actors.governance.scopes import Group, VirtualKey
-from busbar.actors.governance.windows import WINDOW_SECS, Counted
+from busbar.actors.governance.windows import WINDOW_SECS
 from busbar.actors.messages import Snapshot
 from busbar.actors.runtime import Forward, LoopActor, LoopRef, Reply, handles
-from busbar.protocols.usage import Usage
 
-TOKENS_MAX = 10**12
-"""Of one kind in one answer: what a provider states beyond it (or below 0) is not believed."""
+logger = logging.getLogger("busbar.governance")
+
+PATIENCE_SECS = 5.0
+"""So long a settlement waits for it to be known what there is."""
 
 _TICKETS = itertools.count(1)
 """Of the whole process: a restarted instance gives no ticket that an earlier one gave."""
 
-S = TypeVar("S", VirtualKey, Group)
 Stored = Forward | NotDone
-
-
-class Reservation(Struct):
-    """What was taken for one running request, to be given back."""
-
-    chain: Chain
-    windows: tuple[int, ...]
-    picodollars: int
-    second: int
-    """When it was counted, as the store tells it."""
-    input_tokens: int
-    counted_tokens: int
-    counted: tuple[Counted | None, ...]
 
 
 class Governance(LoopActor):
@@ -87,31 +75,32 @@ class Governance(LoopActor):
 
     mailbox_limit = 100_000
 
-    def __init__(self, ledger: LoopRef, tariff: Tariff, keyring: Keyring, *, strict: bool) -> None:
+    def __init__(self, ledger: LoopRef, tariff: Tariff, keyring: Keyring, desk: Desk, *, strict: bool) -> None:
         super().__init__()
+        self._desk = desk
         self._ledger = ledger
         self._tariff = tariff
         self._keyring = keyring
         self._strict = strict
         self._registry: Registry | None = None
-        self._healthy = True
-        self._early: list[tuple[Settle, Reply]] = []
-        """Of requests that an earlier instance admitted; as many as were running then."""
+        self._health = Health(ok=True)
+        self._early_replies: dict[int, Reply] = {}
+        """By ticket, to those whose settlement is on the desk."""
         self._waiting: list[Reply] = []
         """For it to be ready; a few, when the gateway starts."""
-        self._reservations: dict[int, Reservation] = {}
 
     def on_start(self) -> None:
         self._keyring.clear()
-        today = day_of(self.clock.time())
-        self._ledger.tell(Attach(self.ref, self._tariff.price, first_of_month(today)))
+        # A month more than is needed today: the clock may be set back.
+        this_month = first_of_month(day_of(self.clock.time()))
+        self._ledger.tell(Attach(self.ref, self._tariff.price, first_of_month(this_month - 1)))
 
     # --- from the ingress
 
     @handles(Admit)
     def admit(self, message: Admit) -> Admitted | Denied:
         registry = self._registry
-        if registry is None or not self._healthy:
+        if registry is None or not self._health.ok:
             return Denied(reason=Denial.STORE)
         key, unix_secs = registry.keys.get(message.key), self.clock.time()
         if key is None or not key.enabled or (key.expires_at is not None and key.expires_at <= unix_secs):
@@ -129,10 +118,20 @@ class Governance(LoopActor):
 
     @handles(Settle)
     def settle(self, message: Settle) -> Settled | Forward | None:
-        if self._registry is None:
-            self._early.append((message, self.defer()))
-            return None
-        return self._settled(message, self._registry)
+        if self._registry is not None:
+            return self._settled(message, self._registry)
+        if not self._early_replies:
+            self.schedule(PATIENCE_SECS, GiveUp())
+        self._desk.early[message.ticket] = message
+        self._early_replies[message.ticket] = self.defer()
+        return None
+
+    @handles(GiveUp)
+    def give_up(self, _message: GiveUp) -> None:
+        """It takes too long: they are told so, and settled without them."""
+        for reply in self._early_replies.values():
+            reply.set(NotRecorded())
+        self._early_replies.clear()
 
     # --- from operators
 
@@ -213,10 +212,11 @@ class Governance(LoopActor):
         registry = self._registry
         return {
             "ready": registry is not None,
-            "store_ok": self._healthy,
+            "store_ok": self._health.ok,
+            "store_failure": self._health.reason or None,
             "keys": 0 if registry is None else len(registry.keys),
             "groups": 0 if registry is None else len(registry.groups),
-            "reservations": len(self._reservations),
+            "reservations": len(self._desk.reservations),
         }
 
     # --- from the Ledger
@@ -225,26 +225,25 @@ class Governance(LoopActor):
     def ready(self, message: Ready) -> None:
         loaded = message.loaded
         self._registry = registry = Registry(loaded.keys, loaded.groups)
+        for key in registry.close_broken():
+            logger.error("the key %s is refused: its groups in the database are damaged", key.id)
         for (scope, day), picodollars in loaded.spent.items():
             if scope in registry.levels:
                 registry.levels[scope].spending.add(day, picodollars)
         self._recall_rates(registry, loaded.rates)
-        for key in loaded.keys:
+        self._recall_reservations(registry)
+        for key in registry.keys.values():
             self._keyring.put(key)
         self._keyring.ready = True
         while self._waiting:
             self._waiting.pop().set()
-        early, self._early = self._early, []
-        for settle, reply in early:
-            settled = self._settled(settle, registry)
-            if isinstance(settled, Forward):
-                reply.forward(settled.to, settled.message)
-            else:
-                reply.set(settled)
+        while self._desk.early:
+            ticket, settle = self._desk.early.popitem()
+            self._answer(self._early_replies.pop(ticket, None), self._settled(settle, registry))
 
     @handles(Health)
     def health(self, message: Health) -> None:
-        self._healthy = message.ok
+        self._health = message
 
     # --- admission
 
@@ -266,9 +265,11 @@ class Governance(LoopActor):
 
     def _take(self, chain: Chain, asked: Asked, message: Admit, unix_secs: float) -> Admitted:
         second = math.ceil(unix_secs)
+        for level in chain:
+            level.reserve(asked.day, asked.picodollars)
         reservation = Reservation(
-            chain=chain,
-            windows=tuple(level.reserve(asked.day, asked.picodollars) for level in chain),
+            scopes=tuple(level.scope.id for level in chain),
+            day=asked.day,
             picodollars=asked.picodollars,
             second=second,
             input_tokens=message.input_tokens,
@@ -276,11 +277,11 @@ class Governance(LoopActor):
             counted=tuple(level.count(asked) for level in chain),
         )
         ticket = next(_TICKETS)
-        self._reservations[ticket] = reservation
+        self._desk.reservations[ticket] = reservation
         requests = tokens = None
         limited = [level for level in chain if level.counts]
         if limited:
-            self._ledger.tell(Record(rates=_rates(limited, second, 1, asked.tokens)))
+            self._ledger.tell(Record(rates=rates_of(limited, second, asked.tokens, requests=1)))
             for level in limited:
                 level_requests, level_tokens = level.quotas(asked.now)
                 requests, tokens = tighter(requests, level_requests), tighter(tokens, level_tokens)
@@ -289,22 +290,22 @@ class Governance(LoopActor):
     # --- settlement
 
     def _settled(self, message: Settle, registry: Registry) -> Settled | Forward:
-        reservation = self._reservations.pop(message.ticket, None)
-        chain = registry.chain(message.key) if reservation is None else reservation.chain
-        scopes = [level.scope.id for level in chain] or [message.key]
+        reservation = self._desk.reservations.pop(message.ticket, None)
+        scopes = self._scopes_of(message.key, registry) if reservation is None else reservation.scopes
         usage: list[tuple[UsageKey, Tokens]] = []
         picodollars = used = 0
-        counted = _counted(message.charges)
+        counted = counted_with(message.charges)
         for charge in message.charges:
-            tokens = _tokens(charge.usage, requests=int(charge is counted))
+            tokens = tokens_of(charge.usage, requests=int(charge is counted))
             tier = self._tariff.tier_of(charge.model, tokens.prompt)
             own = UsageKey(message.key, message.day, charge.model, tier, charge.estimated)
             picodollars += self._tariff.price(own, tokens)
             used += tokens.total
             usage.extend((own._replace(scope=scope), tokens) for scope in scopes)
-        rates = () if reservation is None else self._give_back(reservation, used, answered=bool(usage))
-        for level in chain:
-            level.spending.add(message.day, picodollars)
+        rates = () if reservation is None else self._give_back(registry, reservation, used, answered=bool(usage))
+        for scope in scopes:
+            if scope in registry.levels:
+                registry.levels[scope].spending.add(message.day, picodollars)
         settled = Settled(picodollars)
         if not usage:
             if rates:
@@ -315,18 +316,32 @@ class Governance(LoopActor):
         self._ledger.tell(Record(usage=tuple(usage), rates=rates))
         return settled
 
+    def _scopes_of(self, key: str, registry: Registry) -> tuple[str, ...]:
+        """As they are now; of a key that is no more, only itself."""
+        return tuple(level.scope.id for level in registry.chain(key)) or (key,)
+
     def _give_back(
-        self, reservation: Reservation, used: int, *, answered: bool
+        self, registry: Registry, reservation: Reservation, used: int, *, answered: bool
     ) -> tuple[tuple[RateKey, RateCount], ...]:
         """The money; and of the tokens what was not used. What a request that failed had sent stays counted."""
         by = (used if answered else reservation.input_tokens) - reservation.counted_tokens
         limited = []
-        for level, window, counted in zip(reservation.chain, reservation.windows, reservation.counted, strict=True):
-            level.release(window, reservation.picodollars)
-            if counted is not None:
-                level.tokens.correct(counted, by)
-                limited.append(level)
-        return _rates(limited, reservation.second, 0, by) if limited and by else ()
+        for scope, counted in zip(reservation.scopes, reservation.counted, strict=True):
+            level = registry.levels.get(scope)
+            if level is not None:
+                level.release(reservation.day, reservation.picodollars)
+                if counted is not None:
+                    level.tokens.correct(counted, by)
+                    limited.append(level)
+        return rates_of(limited, reservation.second, by) if by else ()
+
+    def _answer(self, reply: Reply | None, settled: Settled | Forward) -> None:
+        """To a settlement that had to wait, if somebody still wants to know."""
+        if isinstance(settled, Forward):
+            if reply is None or not reply.forward(settled.to, settled.message):
+                settled.to.tell(settled.message)
+        elif reply is not None:
+            reply.set(settled)
 
     # --- changes
 
@@ -337,7 +352,7 @@ class Governance(LoopActor):
 
     def _open(self) -> NotDone | None:
         """Whether changes can be made to last."""
-        return None if self._registry is not None and self._healthy else _unavailable()
+        return None if self._registry is not None and self._health.ok else _unavailable()
 
     def _stored_key(self, before: VirtualKey | None, key: VirtualKey | NotDone) -> Stored:
         if isinstance(key, NotDone):
@@ -353,42 +368,22 @@ class Governance(LoopActor):
     # --- the start
 
     def _recall_rates(self, registry: Registry, rates: Mapping[RateKey, RateCount]) -> None:
-        """What counted before a restart goes on counting, for as long as it would have."""
+        """What counted before a restart goes on counting, for as long as it would have. What is more than a minute
+        ahead was told by a clock that was wrong."""
         now, unix_secs = self.clock.now(), self.clock.time()
         for rate, count in sorted(rates.items(), key=lambda item: item[0].second):
-            age_secs = max(0.0, unix_secs - rate.second)
+            age_secs = unix_secs - rate.second
             level = registry.levels.get(rate.scope)
-            if level is not None and age_secs < WINDOW_SECS:
-                level.recall(now - age_secs, count)
+            if level is not None and -WINDOW_SECS < age_secs < WINDOW_SECS:
+                level.recall(now - max(0.0, age_secs), count)
 
-
-def _rates(levels: list[Level], second: int, requests: int, tokens: int) -> tuple[tuple[RateKey, RateCount], ...]:
-    return tuple((RateKey(level.scope.id, second), RateCount(requests, tokens)) for level in levels)
-
-
-def _counted(charges: tuple[Charge, ...]) -> Charge | None:
-    """The one that the request is counted with: of several, one that is an estimate, as then the whole is."""
-    return next((charge for charge in charges if charge.estimated), charges[-1] if charges else None)
-
-
-def _tokens(usage: Usage, requests: int) -> Tokens:
-    output, cache_write = _count(usage.output_tokens), _count(usage.cache_write_tokens)
-    if usage.billed_input_tokens is not None:  # the provider itself says what counts
-        output = output if usage.billed_output_tokens is None else _count(usage.billed_output_tokens)
-        return Tokens(requests=requests, input=_count(usage.billed_input_tokens), output=output)
-    return Tokens(
-        requests=requests,
-        input=_count(usage.input_tokens),
-        output=output,
-        cache_read=_count(usage.cache_read_tokens),
-        cache_write=cache_write,
-        cache_write_1h=min(_count(usage.cache_write_1h_tokens), cache_write),
-        reasoning=min(_count(usage.reasoning_tokens), output),
-    )
-
-
-def _count(stated: int | None) -> int:
-    return 0 if stated is None else min(max(stated, 0), TOKENS_MAX)
+    def _recall_reservations(self, registry: Registry) -> None:
+        """Those of requests that are still running. What they counted for is among the rates that were recalled."""
+        for reservation in self._desk.reservations.values():
+            reservation.counted = (None,) * len(reservation.scopes)
+            for scope in reservation.scopes:
+                if scope in registry.levels:
+                    registry.levels[scope].reserve(reservation.day, reservation.picodollars)
 
 
 def _unavailable() -> NotDone:

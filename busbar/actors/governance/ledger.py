@@ -70,6 +70,17 @@ class Waiting:
         self.since = since
 
 
+class Reader:
+    """Somebody who wants to know what was used."""
+
+    __slots__ = ("asked", "reply", "since")
+
+    def __init__(self, asked: UsageOf, reply: Reply, since: float) -> None:
+        self.asked = asked
+        self.reply = reply
+        self.since = since
+
+
 class Ledger(LoopActor):
     """Understands Record, Attach, UsageOf, Snapshot; Done, with what the store answers.
 
@@ -87,7 +98,7 @@ class Ledger(LoopActor):
         self._job: Job | None = None
         """At the store."""
         self._job_since = 0.0
-        self._reads: deque[tuple[UsageOf, Reply]] = deque()
+        self._reads: deque[Reader] = deque()
         self._failures = 0
         """In a row."""
         self._healthy = True
@@ -127,7 +138,8 @@ class Ledger(LoopActor):
         if len(self._reads) >= READERS_MAX or not self._healthy:
             reply.set(NotRecorded())
             return
-        self._reads.append((message, reply))
+        self._reads.append(Reader(message, reply, self.clock.now()))
+        self._tick()
         self._go_on()
 
     @handles(Snapshot)
@@ -165,10 +177,8 @@ class Ledger(LoopActor):
             case Loaded() as loaded:
                 self._loaded(loaded)
             case UsageRead() as read:
-                self._reads.popleft()[1].set(read)
-        if self._failures:
-            logger.info("the governance store works again")
-            self._failures = 0
+                self._reads.popleft().reply.set(read)
+        self._failures = 0
         self._tell_health(ok=True)
         self._go_on()
 
@@ -190,11 +200,9 @@ class Ledger(LoopActor):
     def _failed(self, reason: str) -> None:
         pause_secs = RETRY_SECS[min(self._failures, len(RETRY_SECS) - 1)]
         self._failures += 1
-        if self._failures == 1:
-            logger.error("the governance store fails, so no requests are admitted: %s", reason)
         self._tell_health(ok=False, reason=reason)
         while self._reads:
-            self._reads.popleft()[1].set(NotRecorded())
+            self._reads.popleft().reply.set(NotRecorded())
         self.schedule(pause_secs, Retry())
 
     # --- time
@@ -216,10 +224,14 @@ class Ledger(LoopActor):
             self._tell_health(ok=False, reason="it does not answer")
         self._writing_waits = _still_waiting(self._writing_waits, now)
         self._gathering_waits = _still_waiting(self._gathering_waits, now)
+        for reader in self._reads:  # what the store does for them goes on
+            if now - reader.since >= PATIENCE_SECS:
+                reader.reply.set(NotRecorded())
         self._tick()
 
     def _tick(self) -> None:
-        if not self._ticking and (self._job is not None or self._writing_waits or self._gathering_waits):
+        busy = self._job is not None or self._writing_waits or self._gathering_waits or self._reads
+        if busy and not self._ticking:
             self._ticking = True
             self.schedule(TICK_SECS, LookAtTime())
 
@@ -246,8 +258,8 @@ class Ledger(LoopActor):
         if outbox.to_load and outbox.attached is not None:
             return Load(outbox.attached.price, outbox.attached.since_day)
         if self._reads:
-            question = self._reads[0][0]
-            return ReadUsage(question.id, question.since_day)
+            asked = self._reads[0].asked
+            return ReadUsage(asked.id, asked.since_day)
         if self._failures:  # nothing is left to write, so an empty batch shows whether it can be
             batch = outbox.next_batch(even_empty=True)
         return None if batch is None else Commit(batch)
@@ -258,6 +270,10 @@ class Ledger(LoopActor):
     def _tell_health(self, *, ok: bool, reason: str = "") -> None:
         if ok is not self._healthy:
             self._healthy = ok
+            if ok:
+                logger.info("the governance store works again")
+            else:
+                logger.error("the governance store fails, so no requests are admitted: %s", reason)
             if self._outbox.attached is not None:
                 self._outbox.attached.ref.tell(Health(ok, reason))
 

@@ -34,7 +34,7 @@ class Level:
         self.requests = SlidingWindow()
         self.tokens = SlidingWindow()
         self._reserved: dict[int, int] = {}
-        """By the first day of the budget's window; as many entries as windows have running requests."""
+        """By the day of admission; as many entries as days have running requests: one, and two after midnight."""
         self.scope = scope
 
     @property
@@ -64,7 +64,7 @@ class Level:
         limit, period = self._limit_picodollars, self._scope.budget_period
         if limit is None:
             return None
-        spent, reserved = self.spending.within(period, asked.day), self._reserved.get(self._window(asked.day), 0)
+        spent, reserved = self.spending.within(period, asked.day), self.reserved(asked.day)
         if spent + reserved + asked.picodollars <= limit and spent < limit:
             return None
         budget = Budget(
@@ -77,31 +77,26 @@ class Level:
         )
         return Denied(reason=Denial.BUDGET, level=self.title, budget=budget)
 
-    def reserve(self, day: int, picodollars: int) -> int:
-        """The window that `release` has to name."""
-        window = self._window(day)
-        self._reserved[window] = self._reserved.get(window, 0) + picodollars
-        return window
+    def reserve(self, day: int, picodollars: int) -> None:
+        self._reserved[day] = self._reserved.get(day, 0) + picodollars
 
-    def release(self, window: int, picodollars: int) -> None:
-        left = self._reserved.get(window, 0) - picodollars
+    def release(self, day: int, picodollars: int) -> None:
+        left = self._reserved.get(day, 0) - picodollars
         if left > 0:
-            self._reserved[window] = left
+            self._reserved[day] = left
         else:
-            self._reserved.pop(window, None)
+            self._reserved.pop(day, None)
 
     def reserved(self, day: int) -> int:
         """In the budget's window that `day` is in."""
-        return self._reserved.get(self._window(day), 0)
-
-    def _window(self, day: int) -> int:
         match self._scope.budget_period:
             case "total":
-                return -1
+                return sum(self._reserved.values())
             case "daily":
-                return day
+                return self._reserved.get(day, 0)
             case "monthly":
-                return first_of_month(day)
+                month = first_of_month(day)
+                return sum(amount for that, amount in self._reserved.items() if first_of_month(that) == month)
 
     # --- rate
 
@@ -121,12 +116,18 @@ class Level:
             self.requests.add(asked.now, 1)
         return self.tokens.add(asked.now, asked.tokens) if self._scope.tpm_limit is not None else None
 
+    def counting(self, requests: int, tokens: int) -> RateCount:
+        """What of it this level counts, as the store keeps it."""
+        scope = self._scope
+        return RateCount(0 if scope.rpm_limit is None else requests, 0 if scope.tpm_limit is None else tokens)
+
     def recall(self, at: float, count: RateCount) -> None:
         """What counted before a restart, in order of time."""
-        if count.requests > 0:
-            self.requests.add(at, count.requests)
-        if count.tokens > 0:
-            self.tokens.add(at, count.tokens)
+        counts = self.counting(count.requests, count.tokens)
+        if counts.requests > 0:
+            self.requests.add(at, counts.requests)
+        if counts.tokens > 0:
+            self.tokens.add(at, counts.tokens)
 
     def quotas(self, now: float) -> tuple[Quota | None, Quota | None]:
         """Of requests and of tokens."""

@@ -148,6 +148,9 @@ class ChangeKey(Struct, frozen=True):
     changes: Mapping[str, Any]
     """Fields of `VirtualKey`, well-formed."""
 
+    def __repr__(self) -> str:
+        return f"ChangeKey({self.id}, {', '.join(self.changes)})"
+
 
 class DeleteKey(Struct, frozen=True):
     """Answered with the key that was, or `NotDone`."""
@@ -204,6 +207,10 @@ class Standing(Struct, frozen=True, kw_only=True):
     requests: int
     """In the last 60 seconds."""
     tokens: int
+
+
+class GiveUp(Struct, frozen=True):
+    """From Governance to itself: settlements have waited long enough for it to be ready."""
 
 
 class WhenReady(Struct, frozen=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -35,6 +35,14 @@ class Registry:
         if known is None:
             known = self._chains[key] = self._walk(key)
         return known
+
+    def close_broken(self) -> list[VirtualKey]:
+        """Disables the keys whose groups do not exist or stand above themselves, which no change here leads to, and
+        says which: a budget that cannot be found must not be none."""
+        broken = [key for key in self.keys.values() if self._refuses_above("group", key.group) is not None]
+        for key in broken:
+            self._put(self.keys, replace(key, enabled=False, group=None))
+        return broken
 
     # --- keys
 
@@ -91,10 +99,13 @@ class Registry:
 
     def page(self, scopes: Mapping[str, S], after: str | None, limit: int, group: str | None = None) -> Page:
         """`limit` of them, those after the one with the id `after`; of keys perhaps only those of one group."""
-        chosen = [scope for scope in scopes.values() if group is None or getattr(scope, "group", None) == group]
-        start = next((place + 1 for place, scope in enumerate(chosen) if scope.id == after), 0) if after else 0
-        items = tuple(islice(chosen, start, start + limit))
-        return Page(items, start + limit < len(chosen))
+        chosen: Iterator[S] = (
+            scope for scope in scopes.values() if group is None or getattr(scope, "group", None) == group
+        )
+        if after is not None and after in scopes:
+            chosen = islice(dropwhile(lambda scope: scope.id != after, chosen), 1, None)
+        items = tuple(islice(chosen, limit + 1))
+        return Page(items[:limit], len(items) > limit)
 
     # --- checks
 
@@ -113,8 +124,10 @@ class Registry:
             if group == below:
                 return NotDone(Wrong.INVALID, f"{field}: a group cannot be above itself.")
             depth += 1
+            if depth > GROUP_DEPTH_MAX:
+                return _deep()
             group = found.parent
-        return _deep() if depth >= GROUP_DEPTH_MAX + (field == "group") else None
+        return _deep() if field == "parent" and depth == GROUP_DEPTH_MAX else None
 
     def _too_deep(self) -> bool:
         return any(self._refuses_above("parent", group.parent) for group in self.groups.values())

@@ -31,7 +31,8 @@ class SlidingWindow:
     __slots__ = ("_entries", "_sum")
 
     def __init__(self) -> None:
-        self._entries: deque[Counted] = deque()
+        self._entries: deque[Counted] | None = None
+        """None while nothing counts: there may be many windows."""
         self._sum = 0
 
     def sum(self, now: float) -> int:
@@ -41,12 +42,16 @@ class SlidingWindow:
             gone = entries.popleft()
             gone.expired = True
             self._sum -= gone.amount
+            if not entries:
+                self._entries = None
         return self._sum
 
     def add(self, now: float, amount: int) -> Counted:
         self.sum(now)
         self._sum += amount
         entries = self._entries
+        if entries is None:
+            self._entries = entries = deque()
         if len(entries) >= EXACT_MAX and now - entries[-1].began_at < COARSE_SECS:
             last = entries[-1]
             last.at = now
@@ -67,7 +72,7 @@ class SlidingWindow:
         if amount > limit:
             return None
         over = self.sum(now) + amount - limit
-        for entry in self._entries:
+        for entry in self._entries or ():
             if over <= 0:
                 break
             over -= entry.amount

@@ -40,6 +40,8 @@ class LeanUpstream:
         head = serialise(request, target)
         for more in reversed(range(STALE_TRIES)):
             connection = self._pool.take(target.origin) or await self._pool.open(target.origin)
+            if request.on_connected is not None:
+                request.on_connected()
             answered = connection.ask(head, request.body, self._loop)
             try:
                 return await answered

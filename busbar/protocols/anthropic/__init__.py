@@ -17,7 +17,7 @@ from __future__ import annotations
 from busbar.protocols.anthropic.errors import KNOWLEDGE, read_error, write_error
 from busbar.protocols.anthropic.mend import HOP_TRACES, mend_request
 from busbar.protocols.anthropic.models import write_models
-from busbar.protocols.anthropic.rate_limits import RATE_LIMIT_HEADERS, rate_limit_headers
+from busbar.protocols.anthropic.rate_limits import ACCOUNT_HEADERS, rate_limit_headers
 from busbar.protocols.anthropic.receipt_paths import spell
 from busbar.protocols.anthropic.request_read import read_request
 from busbar.protocols.anthropic.request_write import write_request
@@ -74,7 +74,7 @@ PROTOCOL = Protocol(
     read_error=read_error,
     write_error=write_error,
     rate_limit_headers=rate_limit_headers,
-    rate_limit_header_prefixes=RATE_LIMIT_HEADERS,
+    account_header_prefixes=ACCOUNT_HEADERS,
     spell=spell,
     write_models=write_models,
     telltale_header="anthropic-version",

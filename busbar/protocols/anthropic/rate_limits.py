@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from busbar.protocols.rate_limits import RATE_LIMIT_HEADERS as COMMON
+from busbar.protocols.rate_limits import ACCOUNT_HEADERS as COMMON
 from busbar.protocols.rate_limits import RateLimits
 
-RATE_LIMIT_HEADERS = ("anthropic-ratelimit-", "anthropic-priority-", *COMMON)
+ACCOUNT_HEADERS = ("anthropic-ratelimit-", "anthropic-priority-", *COMMON)
 """How the names of such headers begin. Others who speak this dialect send those of OpenAI's API."""
 
 _EPOCH = datetime(1970, 1, 1)

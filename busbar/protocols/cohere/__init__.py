@@ -27,7 +27,7 @@ from busbar.protocols.cohere.stream_tap import MARKS, stream_tap
 from busbar.protocols.cohere.stream_write import CohereStreamWriter
 from busbar.protocols.cohere.words import DIALECT, TOOL_CALL_ID
 from busbar.protocols.protocol import Protocol, Route
-from busbar.protocols.rate_limits import RATE_LIMIT_HEADERS
+from busbar.protocols.rate_limits import ACCOUNT_HEADERS
 from busbar.protocols.receipt import Receipt
 
 _PATH = "/v2/chat"
@@ -56,7 +56,7 @@ PROTOCOL = Protocol(
     marks=MARKS,
     read_error=read_error,
     write_error=write_error,
-    rate_limit_header_prefixes=(*RATE_LIMIT_HEADERS, *MONTHLY_LIMIT_HEADERS),
+    account_header_prefixes=(*ACCOUNT_HEADERS, *MONTHLY_LIMIT_HEADERS),
     spell=spell,
     write_models=write_models,
     telltale_header="x-fern-sdk-name",
