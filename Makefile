@@ -1,10 +1,10 @@
-# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.  make nightly: 10,000 random scenarios.
+# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.  make nightly: 10,000 random scenarios.  make kills: kill -9, a hundred times.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check matrix bench soak nightly lock clean
+.PHONY: demo test check matrix bench soak nightly kills lock clean
 
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Busbar needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
@@ -36,6 +36,9 @@ soak: $(READY)
 
 nightly: $(READY)
 	BUSBAR_SEEDS=10000 $(BIN)/python -m pytest tests/simulation/test_random_scenarios.py
+
+kills: $(READY)
+	BUSBAR_KILLS=100 $(BIN)/python -m pytest -n0 tests/e2e/test_governance_kill.py -o log_cli=true -o log_cli_level=WARNING
 
 lock: ## write the versions of this environment down
 	$(BIN)/python -m pip freeze --exclude-editable --exclude busbar-gateway > requirements-dev.lock

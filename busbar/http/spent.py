@@ -38,7 +38,8 @@ class Spent:
         self._charge(usage, 0 if stated else estimate_of_text(body, self._marks.call_tokens), whole=True)
 
     def whole_stream(self, usage: Usage | None) -> None:
-        self._charge(usage, self._meter.output_tokens, whole=True)
+        stated = usage is not None and usage.output_tokens is not None
+        self._charge(usage, 0 if stated else self._meter.output_tokens, whole=True)
 
     def cut(self, usage: Usage | None) -> None:
         """By either side."""

@@ -301,7 +301,9 @@ class Governance(LoopActor):
             own = UsageKey(message.key, message.day, charge.model, tier, charge.estimated)
             picodollars += self._tariff.price(own, tokens)
             used += tokens.total
-            usage.extend((own._replace(scope=scope), tokens) for scope in scopes)
+            for scope in scopes:
+                row = UsageKey(scope, message.day, charge.model, tier, charge.estimated)
+                usage.append((row, tokens))
         rates = () if reservation is None else self._give_back(registry, reservation, used, answered=bool(usage))
         for scope in scopes:
             if scope in registry.levels:

@@ -104,6 +104,9 @@ class Ledger(LoopActor):
         self._healthy = True
         self._commits = 0
         self._flushing = False
+        """A timer runs to the time at which what nobody waits for is due."""
+        self._due = True
+        """What is gathered is to be written now. What nobody waits for makes no commit of its own before its time."""
         self._ticking = False
 
     def on_start(self) -> None:
@@ -117,6 +120,7 @@ class Ledger(LoopActor):
     def record(self, message: Record) -> None:
         self._outbox.gather(message)
         if message.answer is not None:
+            self._due = True
             self._gathering_waits.append(Waiting(self.defer(), message.answer, self.clock.now()))
             self._tick()
             self._go_on()
@@ -210,6 +214,7 @@ class Ledger(LoopActor):
     @handles(Flush)
     def flush(self, _message: Flush) -> None:
         self._flushing = False
+        self._due = True
         self._go_on()
 
     @handles(Retry)
@@ -250,9 +255,11 @@ class Ledger(LoopActor):
     def _next_job(self) -> Job | None:
         outbox = self._outbox
         begins = outbox.writing is None
-        batch = outbox.next_batch()
+        due = self._due or outbox.to_load or bool(self._reads) or self._failures > 0
+        batch = outbox.next_batch() if due or not begins else None
         if batch is not None:
             if begins:
+                self._due = False
                 self._writing_waits, self._gathering_waits = self._gathering_waits, []
             return Commit(batch)
         if outbox.to_load and outbox.attached is not None:

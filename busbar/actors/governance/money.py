@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from busbar.actors.governance.batch import Tokens, UsageKey
 
@@ -50,6 +51,16 @@ class DatedRates(Struct, frozen=True, kw_only=True):
     base: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
     """Ascending by a number of prompt tokens: what the whole request costs whose prompt is above it."""
+    dearest: tuple[tuple[int, int, int, int], ...] = ()
+    """Worked out here: of each tier (0: the base) the price of a request, of the dearest input and output."""
+
+    def __post_init__(self) -> None:
+        tiers = ((0, self.base), *self.tiers)
+        force_setattr(
+            self,
+            "dearest",
+            tuple((above, it.per_request, it.dearest_input, it.dearest_output) for above, it in tiers),
+        )
 
     def in_tier(self, context_tier: int) -> Rates:
         """The rates of the greatest tier that is not above `context_tier`."""
@@ -125,15 +136,12 @@ class Tariff:
         Input counts as the dearest kind of input, because how much of it a provider writes to its cache is not known
         before; tiers that the prompt may stay below count too, as nothing says that they are cheaper.
         """
-        return max((self._worst(model, day, input_tokens, output_tokens) for model in models), default=0)
-
-    def _worst(self, model: str, day: int, input_tokens: int, output_tokens: int) -> int:
-        dated = self._on(model, day)
-        reached = (rates for above, rates in dated.tiers if above < input_tokens)
-        return max(
-            rates.per_request + input_tokens * rates.dearest_input + output_tokens * rates.dearest_output
-            for rates in (dated.base, *reached)
-        )
+        worst = 0
+        for model in models:
+            for above, per_request, dearest_input, dearest_output in self._on(model, day).dearest:
+                if above < input_tokens or not above:
+                    worst = max(worst, per_request + input_tokens * dearest_input + output_tokens * dearest_output)
+        return worst
 
     def _on(self, model: str, day: int) -> DatedRates:
         dated = self._models.get(model, self._fallback)

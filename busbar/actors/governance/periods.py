@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, date, datetime
 
 from busbar.actors.governance.scopes import BudgetPeriod
@@ -15,6 +16,7 @@ def day_of(unix_secs: float) -> int:
     return int(unix_secs // SECS_PER_DAY)
 
 
+@functools.lru_cache(64)
 def first_of_month(day: int) -> int:
     """The first day of the month that `day` is in."""
     return day - date.fromordinal(_EPOCH + day).day + 1
