@@ -37,10 +37,9 @@ _EVENTS_PER_LOOK = 32
 """at last one chunk in as many events."""
 _EVENT_BYTES_MAX = 512
 """A chunk of more bytes than these for each event holds a long one: it is read, and counted for itself."""
-_PUT_OFF_MAX = 16
-_PUT_OFF_BYTES_MAX = 4096
-"""Chunks up to this size may be kept for later, so many of them: 64 KiB a stream. One that does not end with its line
-is read at once, as a text may go on in the next."""
+_PUT_OFF_BYTES_MAX = 64 << 10
+"""Of chunks that are kept to be read later, of one stream. One that does not end with its line is read at once, as a
+text may go on in the next."""
 _STRING = rb'[^"\\]*(?:\\.[^"\\]*)*'
 _REST = re.compile(_STRING, re.DOTALL)
 
@@ -77,7 +76,7 @@ class Meter:
 
     __slots__ = (
         *("_calls", "_event", "_events", "_find", "_last", "_long", "_marks", "_next", "_open", "_sample"),
-        *("_at_signature", "_put_off", "_thought"),
+        *("_at_signature", "_put_off", "_put_off_bytes", "_thought"),
     )
 
     def __init__(self, marks: Marks) -> None:
@@ -99,6 +98,7 @@ class Meter:
         self._put_off: list[tuple[int, int, bytes]] = []
         """Chunks to be read, if anybody ever wants to know: the events until then and in it. Most streams end whole,
         and state what they used."""
+        self._put_off_bytes = 0
         self._calls = 0
         self._thought = 0.0
         """Tokens of which only signatures tell."""
@@ -118,7 +118,8 @@ class Meter:
         if self._events >= self._next:
             self._next = self._events + min(1 + self._events // _LOOKS, _EVENTS_PER_LOOK)
             self._put_off.append((self._events, found, data))
-            if len(self._put_off) > _PUT_OFF_MAX or len(data) > _PUT_OFF_BYTES_MAX or not data.endswith(b"\n"):
+            self._put_off_bytes += len(data)
+            if self._put_off_bytes > _PUT_OFF_BYTES_MAX or not data.endswith(b"\n"):
                 self._catch_up()
         elif found > 1:
             self._calls += data.count(self._marks.call)
@@ -144,6 +145,7 @@ class Meter:
             weight = (until - events) / found
             self._sample = (until, texts + more_texts * weight, size + more_size * weight)
         self._put_off.clear()
+        self._put_off_bytes = 0
 
     def _look_at_long(self, data: bytes, found: int) -> None:
         last, self._last = self._last, b""
