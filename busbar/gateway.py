@@ -15,37 +15,47 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from busbar.actors.gateway import Gateway, GatewayPlan, PoolLine, PoolPlan
+from busbar.actors.faults import FaultBoard, Faults
+from busbar.actors.gateway import Gateway, SinkPlan
 from busbar.actors.governance.messages import WhenReady
-from busbar.actors.member import MemberSpec
-from busbar.actors.messages import Directory, Drain, Resolve, Terms, Timeouts
+from busbar.actors.messages import Directory, Drain, Resolve
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
-from busbar.actors.selection import Price
 from busbar.actors.supervision import EscalatePolicy
-from busbar.config import Config, PoolConfig
-from busbar.config.prices import price_of
-from busbar.config.schema import MemberConfig, ModelConfig
+from busbar.actors.traces import Traces
+from busbar.config import Config
 from busbar.http.admin import Admin
 from busbar.http.administration import Administration
 from busbar.http.admissions import Admissions
 from busbar.http.auth import Doorkeeper, Keys
 from busbar.http.control import Control
 from busbar.http.destinations import Destinations
-from busbar.http.dispatch import Dispatch
+from busbar.http.dispatch import Controls, Dispatch
+from busbar.http.faults import FaultyUpstream
+from busbar.http.faults_admin import FaultsAdmin
 from busbar.http.front import Front
 from busbar.http.keys_admin import KeysAdmin
 from busbar.http.lanes import build_lanes
 from busbar.http.lean import AutoUpstream, LeanUpstream
+from busbar.http.live import Live
+from busbar.http.live_picture import Painter
+from busbar.http.metrics_page import MetricsPage
 from busbar.http.ports import Upstream
 from busbar.http.prober import Probed, Prober
 from busbar.http.relay import Relay
 from busbar.http.routes import Routes
+from busbar.http.tracing import Tracing
 from busbar.http.travel import Means
+from busbar.http.ui import Ui
 from busbar.http.upstream_aiohttp import AiohttpUpstream
+from busbar.plan import plan_of
 from busbar.protocols.registry import PROTOCOLS
-from busbar.supervision import breaker_settings, find_policy
+from busbar.telemetry.otel import OtlpExport, open_traces
+from busbar.telemetry.request_logs import RequestLogs, open_request_logs
 
 logger = logging.getLogger("busbar")
+
+TRACES = "traces"
+"""How the actor is called that exports them."""
 
 READY_SECS = 60.0
 """How long the start waits for the governance database; a million rows of usage take about four seconds."""
@@ -64,9 +74,10 @@ _UPSTREAMS: Mapping[str, Callable[..., Upstream]] = {
 class BusbarGateway:
     """One gateway in one process. `start` and `stop` may be used instead of `async with`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, breakable: bool = False) -> None:
         """Raises `MalformedCredential` when a provider's key cannot be sent as the provider wants it."""
         self._config = config
+        self._breakable = breakable
         self._lanes = build_lanes(config)
         self.system = ActorSystem(
             clock=LoopClock(),
@@ -75,11 +86,14 @@ class BusbarGateway:
             policy=EscalatePolicy(),
         )
         self._root: LoopRef | None = None
+        self._faults: LoopRef | None = None
         self._dispatch: Dispatch | None = None
         self._front: Front | None = None
         self._upstream: Upstream | None = None
         self._prober: Prober | None = None
         self._governed: Governed | None = None
+        self._request_logs: RequestLogs | None = None
+        self._spans: OtlpExport | None = None
         self.host = config.listen_host
         self.port = config.listen_port
 
@@ -100,15 +114,29 @@ class BusbarGateway:
     async def _start(self) -> None:
         config, limits = self._config, self._config.limits
         self._governed = governed = _open_governance(config)
-        plan = plan_of(config) if governed is None else replace(plan_of(config), governance=governed.plan)
+        self._request_logs = open_request_logs(config.observability)
+        self._spans = open_traces(config)
+        traces = () if self._spans is None else (SinkPlan(name=TRACES, actor=Traces, arguments=(self._spans,)),)
+        plan = replace(
+            plan_of(config),
+            governance=None if governed is None else governed.plan,
+            sinks=(*self._request_logs.sinks, *traces),
+        )
         self._root = self.system.spawn(Gateway, plan, name="gateway")
         directory: Directory = await self._root.ask(Resolve())
         if governed is not None:
             await _ready(directory.governance["governance"])
         destinations = Destinations(config, directory)
         doorkeeper = self._doorkeeper(governed)
-        self._upstream = _UPSTREAMS[config.upstream_engine](
-            connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
+        board = FaultBoard()
+        self._faults = self.system.spawn(Faults, board, tuple(self._lanes), name="faults", parent=self._root)
+        self._upstream = FaultyUpstream(
+            _UPSTREAMS[config.upstream_engine](
+                connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
+            ),
+            board,
+            {model: lane.protocol for model, lane in self._lanes.items()},
+            self.system.clock,
         )
         means = Means(
             destinations=destinations,
@@ -120,22 +148,8 @@ class BusbarGateway:
             limits=limits,
             admissions=None if governed is None else self._admissions(directory, destinations),
         )
-        relay = Relay(means, directory.metrics)
-        control = Control(
-            system=self.system,
-            gateway=self._root,
-            directory=directory,
-            destinations=destinations,
-            doorkeeper=doorkeeper,
-            open_telemetry_routes=config.auth.open_telemetry_routes,
-        )
-        admin = Admin(config.governance.admin_token, directory, limits.body_timeout_secs)
-        keys_admin = KeysAdmin(
-            config.governance.admin_token,
-            None if governed is None else self._administration(governed, directory, destinations),
-            limits.body_timeout_secs,
-        )
-        pages = {**control.pages, **admin.pages, **keys_admin.pages}
+        relay = Relay(means, directory.metrics, self._tracing())
+        pages = self._pages(self._root, directory, destinations, doorkeeper, board)
         self._dispatch = dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), pages, limits)
         self._front = Front(dispatch.handle, limits)
         self.host, self.port = await self._front.listen(self.host, self.port)
@@ -151,13 +165,60 @@ class BusbarGateway:
             self._dispatch.draining = True
         if self._prober is not None:
             await self._prober.stop()
+        if self._faults is not None:
+            await self._faults.stop()  # lifts what is in force: nothing frozen is waited for
         if self._front is not None:
             await self._front.drain(self._config.limits.drain_timeout_secs)
         if self._upstream is not None:
             await self._upstream.close()
         await self.system.stop()
+        if self._request_logs is not None:
+            await self._request_logs.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         if self._governed is not None:
             await asyncio.to_thread(self._governed.store.close)
+
+    def _pages(
+        self,
+        root: LoopRef,
+        directory: Directory,
+        destinations: Destinations,
+        doorkeeper: Doorkeeper,
+        board: FaultBoard,
+    ) -> Controls:
+        """What is there besides the data plane."""
+        config, system, governed = self._config, self.system, self._governed
+        assert self._faults is not None, "it is started"
+        control = Control(
+            system=system,
+            gateway=root,
+            directory=directory,
+            destinations=destinations,
+            doorkeeper=doorkeeper,
+            open_telemetry_routes=config.auth.open_telemetry_routes,
+            faults=self._faults,
+        )
+        numbers = MetricsPage(system=system, gateway=root, directory=directory, refusal=control.refusal)
+        painter = Painter(system=system, gateway=root, directory=directory, destinations=destinations, faults=board)
+        administration = None if governed is None else self._administration(governed, directory, destinations)
+        token, patience_secs = config.governance.admin_token, config.limits.body_timeout_secs
+        return {
+            **control.pages,
+            **numbers.pages,
+            **Live(painter, control.refusal).pages,
+            **Ui().pages,
+            **Admin(token, directory, patience_secs).pages,
+            **KeysAdmin(token, administration, patience_secs).pages,
+            **FaultsAdmin(token, self._faults, patience_secs, open=self._breakable).pages,
+        }
+
+    def _tracing(self) -> Tracing | None:
+        if self._spans is None:
+            return None
+        traces = next(ref for ref in self.system.children(self._root) if ref.name == TRACES)
+        source = random.Random()  # noqa: S311  # ids are no secrets
+        return Tracing(source, traces if self._config.observability.capture_content else None)
 
     def _doorkeeper(self, governed: Governed | None) -> Doorkeeper:
         auth, clock = self._config.auth, self.system.clock
@@ -223,67 +284,3 @@ async def _ready(governance: LoopRef) -> None:
             await governance.ask(WhenReady())
     except TimeoutError:
         logger.warning("the governance database has not been read yet: nobody is admitted until it is")
-
-
-def plan_of(config: Config) -> GatewayPlan:
-    """The tree of actors that a configuration describes. Raises `busbar.supervision.PolicyRejected`, which no
-    configuration does that was loaded with `check_pools`."""
-    return GatewayPlan(
-        members=tuple(
-            MemberSpec(
-                model=model.name,
-                provider=model.provider,
-                protocol=config.providers[model.provider].protocol,
-                max_concurrent=model.max_concurrent,
-                max_requests=model.max_requests,
-            )
-            for model in config.models.values()
-        ),
-        pools=tuple(_pool_plan(pool, config) for pool in config.pools.values()),
-        direct={model.name: Terms(timeouts=_timeouts(model)) for model in config.models.values()},
-    )
-
-
-def _pool_plan(pool: PoolConfig, config: Config) -> PoolPlan:
-    return PoolPlan(
-        name=pool.name,
-        members=tuple(
-            PoolLine(
-                model=member.target,
-                weight=member.weight,
-                excluded=member.target in pool.failover.exclusions,
-                terms=Terms(
-                    context_max=member.context_max,
-                    timeouts=_timeouts(config.models[member.target], member),
-                ),
-                price=_price(config, member.target) if pool.strategy == "cheapest" else None,
-            )
-            for member in pool.members
-        ),
-        breaker=breaker_settings(pool.breaker),
-        policy=find_policy(pool),
-        strategy=pool.strategy,
-        least_bad=pool.on_exhausted.action == "least_bad",
-        queue_secs=pool.on_exhausted.queue_secs,
-    )
-
-
-def _timeouts(model: ModelConfig, member: MemberConfig | None = None) -> Timeouts:
-    """The model's, each of which a pool's member may override."""
-
-    def limit(name: str) -> int | None:
-        own: int | None = getattr(member, name, None)
-        return getattr(model, name) if own is None else own
-
-    return Timeouts(
-        attempt_ms=limit("attempt_timeout_ms"),
-        first_token_ms=limit("first_token_timeout_ms"),
-        stall_ms=limit("stall_timeout_ms"),
-    )
-
-
-def _price(config: Config, model: str) -> Price | None:
-    """By which `cheapest` picks."""
-    own = config.models[model]
-    priced = price_of(own, config.providers[own.provider], config.governance.prices)
-    return None if priced is None else Price(input=priced.input, output=priced.output)

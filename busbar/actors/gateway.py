@@ -23,6 +23,7 @@ from busbar.actors.pool import Pool, PoolMember, PoolSpec
 from busbar.actors.runtime import LoopActor, LoopRef, handles
 from busbar.actors.selection import Price, StrategyName
 from busbar.actors.supervision import BreakerSettings, PoolContext, SupervisionPolicy
+from busbar.actors.tallies import Labels
 from busbar.actors.two_stage import TwoStagePolicy
 
 
@@ -57,6 +58,21 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
     """On which terms direct routes use a model; absent: no limits."""
     generation: int = 1
     governance: GovernancePlan | None = None
+    sinks: tuple[SinkPlan, ...] = ()
+    protocols: tuple[str, ...] = ()
+    """That callers may speak."""
+
+    def own_pool(self, model: str) -> str:
+        """The name of a model's implicit pool. A pool may be named like a model; the two keep separate cells."""
+        return f"{model} (direct)" if any(pool.name == model for pool in self.pools) else model
+
+
+class SinkPlan(Struct, frozen=True, kw_only=True):
+    """An actor that is told of requests that are over (`RequestsDone`)."""
+
+    name: str
+    actor: type[LoopActor]
+    arguments: tuple[Any, ...] = ()
 
 
 class GovernancePlan(Struct, frozen=True, kw_only=True):
@@ -90,7 +106,10 @@ class Gateway(LoopActor):
         self._draining = False
 
     def on_start(self) -> None:
-        self._metrics = self.spawn(Metrics, self.spawn(Journal, name="journal"), name="metrics")
+        sinks = [self.spawn(sink.actor, *sink.arguments, name=sink.name) for sink in self._plan.sinks]
+        self._metrics = self.spawn(
+            Metrics, self.spawn(Journal, name="journal"), sinks, self._labels(), name="metrics"
+        )
         self._continuity = self.spawn(Continuity, name="continuity")
         if self._plan.governance is not None:
             self._spawn_governance(self._plan.governance)
@@ -99,8 +118,7 @@ class Gateway(LoopActor):
         for pool in self._plan.pools:
             self._pools[pool.name] = self._spawn_pool(pool, pool.name, f"pool:{pool.name}")
         for spec in self._plan.members:
-            # A pool may be named like a model; the two keep separate cells.
-            name = f"{spec.model} (direct)" if spec.model in self._pools else spec.model
+            name = self._plan.own_pool(spec.model)
             alone = PoolPlan(
                 name=name, members=(PoolLine(model=spec.model, terms=self._plan.direct.get(spec.model, Terms())),)
             )
@@ -133,6 +151,12 @@ class Gateway(LoopActor):
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         return {"generation": self._plan.generation, "draining": self._draining}
+
+    def _labels(self) -> Labels:
+        plan = self._plan
+        pools = {pool.name: tuple(line.model for line in pool.members) for pool in plan.pools}
+        own = {plan.own_pool(spec.model): (spec.model,) for spec in plan.members}
+        return Labels(plan.protocols, {**pools, **own})
 
     def _spawn_governance(self, plan: GovernancePlan) -> None:
         ledger = self.spawn(Ledger, plan.store, Outbox(), name="ledger")

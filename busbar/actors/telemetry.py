@@ -1,6 +1,6 @@
 """What is told of requests that are over, and what may be asked about them.
 
-ingress ── RequestDone ──► Metrics ── RequestsDone ──► Journal
+ingress ── RequestDone ──► Metrics ── RequestsDone ──► Journal, and the other sinks
                               │                            │
 a page ── Find | Recent ──────┴────────────────────────────┴──► the page
 """
@@ -47,6 +47,28 @@ class Decision(Struct, frozen=True, kw_only=True):
     at: float
 
 
+SAMPLED = 0x01
+"""Of `TraceContext.flags`: the spans of this trace are wanted."""
+
+
+class TraceContext(Struct, frozen=True, kw_only=True):
+    """The trace that a request belongs to (https://www.w3.org/TR/trace-context/), and its own span there."""
+
+    trace_id: int
+    """128 bits, not 0."""
+    span_id: int
+    """64 bits, not 0."""
+    parent_id: int | None = None
+    """The caller's span; None: the trace begins here."""
+    flags: int = SAMPLED
+    state: str = ""
+    """The caller's `tracestate`."""
+
+    @property
+    def sampled(self) -> bool:
+        return bool(self.flags & SAMPLED)
+
+
 class AttemptDone(Struct, frozen=True, kw_only=True):
     """One attempt at one member."""
 
@@ -66,6 +88,18 @@ class AttemptDone(Struct, frozen=True, kw_only=True):
     """The provider's own word for the failure: its code, else its type. Never its message, which may quote the
     request."""
     retry_after_secs: float | None = None
+    span_id: int = 0
+    """Where the request has a trace: the attempt's span there."""
+    pool: str = ""
+    """That gave the member: a configured one, or the member's own."""
+    waited_ms: float = 0.0
+    """For the provider: from when it was asked, connecting included, until its whole answer, its failure, or a
+    stream's first content was there."""
+    gap_mean_ms: float | None = None
+    """Between two chunks of a stream, after its first content; None: there were no two."""
+    gap_longest_ms: float | None = None
+    usage: Usage | None = None
+    """As far as the provider stated it."""
 
 
 class RequestDone(Struct, frozen=True, kw_only=True):
@@ -80,6 +114,10 @@ class RequestDone(Struct, frozen=True, kw_only=True):
     status: int
     latency_ms: float
     ttft_ms: float | None = None
+    overhead_ms: float | None = None
+    """The gateway's own part of the time: `latency_ms`, of a stream `ttft_ms`, without what its attempts waited for
+    providers until then. So it holds admission, translation, waiting in a pool's queue and waiting out a provider's
+    `Retry-After`."""
     attempts: Sequence[AttemptDone] = ()
     translated_to: str | None = None
     usage: Usage | None = None
@@ -101,6 +139,8 @@ class RequestDone(Struct, frozen=True, kw_only=True):
     decisions: Sequence[Decision] = ()
     failed_over: Sequence[tuple[str, str]] = ()
     """(pool, class of the failure) of each attempt that another one followed."""
+    trace: TraceContext | None = None
+    """None: nobody collects traces."""
 
 
 class Find(Struct, frozen=True):
@@ -116,10 +156,38 @@ class Recent(Struct, frozen=True):
     limit: int
 
 
+class Tally(Struct, frozen=True):
+    """To Metrics: everything that it has counted, for a scrape. Answered with `Tallied`."""
+
+
+class HandOn(Struct, frozen=True):
+    """From Metrics to itself: what was told has waited long enough."""
+
+
 # To the Journal --------------------------------------------------------------------------------------------------
 
 
 class RequestsDone(Struct, frozen=True):
-    """From Metrics: what it was told, oldest first."""
+    """From Metrics, to the journal and every other sink: what it was told, oldest first."""
 
     requests: Sequence[RequestDone]
+
+
+# To Traces -------------------------------------------------------------------------------------------------------
+
+
+class Piece(Struct, frozen=True):
+    """The beginning of what was asked or answered, as bytes of HTTP."""
+
+    data: bytes = b""
+    whole: bool = True
+    """Nothing was left out."""
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """From ingress, before its RequestDone, and only where the operator wants it known: what the request whose span
+    this is asked, and what it was answered."""
+
+    span_id: int
+    asked: Piece = Piece()
+    answered: Piece = Piece()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from busbar import __version__
 
-COMMANDS = ("serve", "check", "keys", "groups", "demo", "simulate", "translate")
+COMMANDS = ("serve", "check", "keys", "groups", "demo", "simulate", "top", "translate")
 """Each is a module of this package. Only the one that is asked for is imported: they need much, and little of it is
 the same."""
 

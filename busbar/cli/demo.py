@@ -7,8 +7,10 @@ import sys
 
 from busbar.cli.options import Commands, run
 from busbar.config import parse_listen
+from busbar.config.providers import is_loopback
 from busbar.demo.configuration import DEMO_KEY, demo_configuration
 from busbar.demo.tour import walk
+from busbar.demo.traffic import traffic
 from busbar.gateway import BusbarGateway
 
 INVITATION = """
@@ -28,7 +30,8 @@ It is yours now. Without any key, in another terminal:
 
 Models: gpt-demo, gpt-responses-demo, claude-demo, gemini-demo, bedrock-demo, cohere-demo, gpt-broken.
 Pools: smart, resilient. Each is reachable by every one of the six dialects.
-State of every actor:  {url}/stats
+See it live, and break it:  {url}/ui/      (or: busbar top --url {url})
+State of every actor:       {url}/stats
 Stop with Ctrl-C.
 """
 
@@ -42,6 +45,13 @@ def register(commands: Commands) -> None:
     )
     command.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8080", help="(default: %(default)s)")
     command.add_argument("--once", action="store_true", help="stop after the requests; exit 1 when one failed")
+    command.add_argument(
+        "--traffic",
+        metavar="N",
+        type=float,
+        default=2.0,
+        help="requests a second that the demo makes itself, so that there is something to see (default: 2; 0: none)",
+    )
     command.set_defaults(run=demo)
 
 
@@ -49,15 +59,17 @@ def demo(arguments: argparse.Namespace) -> int:
     if parse_listen(arguments.listen) is None:
         print(f"--listen: expected HOST:PORT, not {arguments.listen!r}", file=sys.stderr)
         return 2
-    return run(_demo(arguments.listen, once=arguments.once))
+    return run(_demo(arguments.listen, once=arguments.once, per_second=arguments.traffic))
 
 
-async def _demo(listen: str, *, once: bool) -> int:
+async def _demo(listen: str, *, once: bool, per_second: float) -> int:
     from busbar.cli.serve import until_told_to_stop
     from busbar.demo.providers import DemoProviders
 
     async with DemoProviders(host="127.0.0.1", port=0, keys=frozenset({DEMO_KEY})) as providers:
-        gateway = BusbarGateway(demo_configuration(providers.base_url, listen))
+        config = demo_configuration(providers.base_url, listen)
+        # Who reaches a demo may break its members, for a while: so only from this machine.
+        gateway = BusbarGateway(config, breakable=is_loopback(config.listen_host))
         try:
             await gateway.start()
         except OSError as error:
@@ -70,6 +82,7 @@ async def _demo(listen: str, *, once: bool) -> int:
             if once:
                 return 0 if all(status == 200 for _, status, _ in seen) else 1
             invitation = INVITATION.format(url=gateway.url, python=sys.executable)
-            return 4 if await until_told_to_stop(gateway, lambda: print(invitation, flush=True)) else 0
+            async with traffic(gateway.url, per_second):
+                return 4 if await until_told_to_stop(gateway, lambda: print(invitation, flush=True)) else 0
         finally:
             await gateway.stop()

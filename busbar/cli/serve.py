@@ -17,8 +17,12 @@ from busbar.cli.options import Commands, add_files, load_config, run
 from busbar.config import Config, parse_listen
 from busbar.gateway import BusbarGateway
 from busbar.protocols.signing import MalformedCredential
+from busbar.telemetry.process_log import configure, secrets_in
 
 logger = logging.getLogger("busbar")
+
+SWITCH_SECS = 0.0005
+"""How long a thread may keep the interpreter while another wants it."""
 
 
 def register(commands: Commands) -> None:
@@ -37,7 +41,7 @@ def register(commands: Commands) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    configure(arguments.log_level)
     # What strangers send to an open port is not worth a traceback each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     config = load_config(arguments)
@@ -49,6 +53,7 @@ def serve(arguments: argparse.Namespace) -> int:
             print(f"--listen: expected HOST:PORT, not {arguments.listen!r}", file=sys.stderr)
             return 2
         config = msgspec.structs.replace(config, listen_host=address[0], listen_port=address[1])
+    configure(arguments.log_level, config.observability.log_format, secrets_in(config))
     for note in config.notes:
         logger.info("note: %s", note)
     return run(_serve(config))
@@ -67,6 +72,9 @@ async def _serve(config: Config) -> int:
     except OSError as error:
         logger.error("cannot listen on %s:%d: %s", config.listen_host, config.listen_port, error.strerror or error)
         return 3
+
+    # Threads that export, write or render take turns with the loop; it must not wait 5 ms for one of them.
+    sys.setswitchinterval(SWITCH_SECS)
 
     def listening() -> None:
         # What is here now stays: each later collection would look at all of it again, for some 20 ms.

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from busbar.config.prices import price_of
 from busbar.config.problems import KeyPath, Report, closest, shown
-from busbar.config.providers import is_loopback
+from busbar.config.providers import is_loopback, url_complaint
 from busbar.config.read import place
 from busbar.config.schema import (
     AuthConfig,
     ConfigFile,
     GovernanceConfig,
     ModelConfig,
+    ObservabilityConfig,
     PoolConfig,
     PriceChange,
     PriceConfig,
@@ -92,6 +93,14 @@ class Checks:
                 "passthrough sends the caller's own key upstream, so it cannot be one of governance's; "
                 "use none or token, or leave governance.enabled out",
             )
+
+    def observability(self, observability: ObservabilityConfig) -> None:
+        """Where telemetry goes must be a place."""
+        for key in ("otlp_endpoint", "request_log_webhook_url"):
+            url: str | None = getattr(observability, key)
+            complaint = None if url is None else url_complaint(url.partition("?")[0])
+            if complaint is not None:
+                self._add(("observability", key), complaint)
 
     def _price(self, path: KeyPath, price: PriceConfig) -> None:
         self._tiers((*path, "tiers"), price.tiers)

@@ -110,6 +110,7 @@ def _resolve(
     checks.run(written)
     checks.auth(written.auth)
     checks.governance(written.governance.enabled, written.auth)
+    checks.observability(written.observability)
     address = parse_listen(written.listen)
     if address is None:
         report.add(*place(root, ("listen",)), ("listen",), LISTEN_EXPECTED)

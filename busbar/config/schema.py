@@ -234,10 +234,26 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
 
 
 class ObservabilityConfig(Struct, frozen=True, kw_only=True):
-    """Where telemetry goes."""
+    """Where telemetry goes. Whatever becomes of it there, requests are served."""
 
     otlp_endpoint: Name | None = None
+    """Base URL of an OTLP receiver over HTTP, such as http://localhost:4318; spans go to `/v1/traces` beneath it."""
+    otlp_headers: dict[HeaderName, Secret] = {}
+    """Sent with each export: `authorization`, say."""
+    capture_content: bool = False
+    """Whether spans hold what was asked and answered, up to 64 KiB of each: it may be personal, or secret."""
     request_log_webhook_url: Name | None = None
+    """Gets batches of records, a JSON array in a POST."""
+    request_log_webhook_secret: Secret | None = None
+    """Signs them: `x-busbar-signature: sha256=<HMAC of the body, in hex>`."""
+    request_log_file: Name | None = None
+    """One JSON record a line."""
+    request_log_file_max_bytes: Annotated[int, Meta(ge=4096, le=1 << 40)] = 100 << 20
+    """A file that would become larger is put aside (`.1`, `.2`, …), and another is begun."""
+    request_log_files_kept: Annotated[int, Meta(ge=0, le=1000)] = 5
+    """Files that were put aside; older ones are deleted."""
+    log_format: Literal["human", "json"] = "human"
+    """Of the process's own log, on standard error."""
 
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]

@@ -15,8 +15,6 @@ SUPPORTED_PROTOCOLS = ("anthropic", "openai", "responses", "gemini", "bedrock", 
 
 SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
     "providers.*.auth": ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"),
-    "observability.otlp_endpoint": (None,),
-    "observability.request_log_webhook_url": (None,),
 }
 
 RENAMED_KEYS: Mapping[str, str] = {}

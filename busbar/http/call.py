@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -35,6 +35,8 @@ class Call(Struct, kw_only=True):
     """Where the pool insures its streams."""
     bill: Bill | None = None
     """Where the caller has a virtual key."""
+    outgoing: Callable[[], Mapping[str, str]] | None = None
+    """More headers for the next attempt: the trace that it belongs to."""
 
     @property
     def resumed(self) -> bool:

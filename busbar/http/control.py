@@ -46,6 +46,7 @@ class Control:
         destinations: Destinations,
         doorkeeper: Doorkeeper,
         open_telemetry_routes: bool,
+        faults: LoopRef,
     ) -> None:
         self._system = system
         self._gateway = gateway
@@ -53,6 +54,7 @@ class Control:
         self._destinations = destinations
         self._doorkeeper = doorkeeper
         self._open = open_telemetry_routes
+        self._faults = faults
         self._started_at = time.monotonic()
 
     @property
@@ -82,11 +84,11 @@ class Control:
         return web.Response()
 
     async def stats(self, request: web.BaseRequest) -> web.Response:
-        return self._refusal(request) or _json(await self.snapshot())
+        return self.refusal(request) or _json(await self.snapshot())
 
     async def requests(self, request: web.BaseRequest) -> web.Response:
         """The latest requests, newest first; `?limit=` says how many."""
-        refusal = self._refusal(request)
+        refusal = self.refusal(request)
         if refusal is not None:
             return refusal
         limit = request.query.get("limit", str(REQUESTS_SHOWN))
@@ -96,7 +98,7 @@ class Control:
 
     async def request(self, request: web.BaseRequest) -> web.Response:
         """Why one request went where it went, by its `x-busbar-request-id`."""
-        refusal = self._refusal(request)
+        refusal = self.refusal(request)
         if refusal is not None:
             return refusal
         found = await self._directory.metrics.ask(Find(beneath(request, REQUESTS)))
@@ -104,7 +106,7 @@ class Control:
             return _error(f"There is no such request among the latest {REQUESTS_KEPT}.", status=404)
         return _json(traces.trace(found))
 
-    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+    def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """The answer to a caller who may not see what concerns operators only."""
         if self._open:
             return None
@@ -133,6 +135,7 @@ class Control:
             "process": {"tasks": len(asyncio.all_tasks())},
             "metrics": await directory.metrics.ask(Snapshot()),
             "continuity": await directory.continuity.ask(Snapshot()),
+            "faults": await self._faults.ask(Snapshot()) if self._faults.is_alive() else None,
             **{name: await ref.ask(Snapshot()) for name, ref in directory.governance.items() if ref.is_alive()},
         }
 

@@ -77,7 +77,7 @@ class Dispatch:
         return exchange.response
 
     def _control(self, method: str, path: str) -> Control | None:
-        if not path.endswith("/") and (exact := self._controls.get((method, path))) is not None:
+        if (exact := self._controls.get((method, path))) is not None:
             return exact
         return next((page for (verb, known), page in self._prefixes if verb == method and _fits(known, path)), None)
 
@@ -107,5 +107,5 @@ class Dispatch:
 
 
 def _fits(known: str, path: str) -> bool:
-    """Whether the page at `known` answers `path`; a prefix does so only when something is beneath it."""
-    return known == path if not known.endswith("/") else path.startswith(known) and path != known
+    """Whether the page at `known` answers `path`."""
+    return known == path if not known.endswith("/") else path.startswith(known)

@@ -75,6 +75,14 @@ class AiohttpExchange:
         declared = self._request.content_length
         if declared is not None and declared > self._body_max_bytes:
             raise BodyTooLarge
+        content = self._request.content
+        if content.is_eof() and content.exception() is None:  # most bodies come with their heads
+            whole = content.read_nowait()
+            while not content.at_eof():
+                whole += content.read_nowait()
+            if len(whole) > self._body_max_bytes:
+                raise BodyTooLarge
+            return whole
         if self._request.headers.get("expect", "").lower() == "100-continue" and self._request.transport:
             self._request.transport.write(_CONTINUE)
         try:

@@ -59,7 +59,7 @@ class Lane(Struct, frozen=True, kw_only=True):
         }
         signer = self.signer or self._callers_own(caller_key)
         headers.update(signer.sign("POST", url, headers, body, now))
-        return UpstreamRequest(url, headers, body)
+        return UpstreamRequest(url, headers, body, model=self.model)
 
     def _callers_own(self, key: str | None) -> Signer:
         """Never an empty key: for some styles that means the process's own credential."""

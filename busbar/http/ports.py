@@ -82,6 +82,8 @@ class UpstreamRequest(Struct, frozen=True):
     headers: Mapping[str, str]
     body: bytes
     method: str = "POST"
+    model: str = ""
+    """As configured: for whom it is."""
     on_connected: Callable[[], None] | None = None
     """Called when there is a connection, and the request is about to be written to it."""
 

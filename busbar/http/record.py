@@ -10,6 +10,7 @@ from busbar.actors.telemetry import AttemptDone, RequestDone
 from busbar.http.attempt import Attempt
 from busbar.http.bill import Bill
 from busbar.http.lanes import Lane
+from busbar.http.tracing import RequestTrace
 from busbar.protocols.failures import Failure
 from busbar.protocols.protocol import Operation, Protocol
 from busbar.protocols.usage import Usage, added
@@ -28,6 +29,7 @@ class Record:
         self.stream = False
         self.bill: Bill | None = None
         self.journey: Journey | None = None
+        self.trace: RequestTrace | None = None
         self.by_session: set[str] = set()
         """Pools that were asked for the member of a session."""
         self._ingress = ingress
@@ -40,6 +42,8 @@ class Record:
         self._usage: Usage | None = None
         """Of all attempts together."""
         self._translated_to: str | None = None
+        self._waited_secs = 0.0
+        """For providers, before the caller's first byte."""
 
     @property
     def answered(self) -> bool:
@@ -51,9 +55,12 @@ class Record:
         self.outcome = outcome
         self.status = status
 
-    def note(self, attempt: Attempt, lane: Lane, word: str, began_at: float, failure: Failure | None) -> None:
+    def note(
+        self, attempt: Attempt, lane: Lane, pool: str, word: str, began_at: float, failure: Failure | None
+    ) -> None:
         """An attempt is over. `failure` None: it was answered, or ended without a verdict."""
         signal = None if failure is None else failure.signal
+        waited_secs, pace = attempt.waited_secs, attempt.pace
         self._attempts.append(
             AttemptDone(
                 member=lane.model,
@@ -66,11 +73,18 @@ class Record:
                 status=None if signal is None else signal.status,
                 code=None if signal is None else signal.code or signal.type,
                 retry_after_secs=None if signal is None else signal.retry_after_secs,
+                span_id=0 if self.trace is None else self.trace.attempt_over(),
+                pool=pool,
+                waited_ms=waited_secs * 1000,
+                gap_mean_ms=None if pace is None else pace.mean_secs * 1000,
+                gap_longest_ms=None if pace is None else pace.longest_secs * 1000,
+                usage=attempt.usage,
             )
         )
         self._last = attempt
         if self._first_byte_at is None:
             self._first_byte_at = attempt.first_byte_at
+            self._waited_secs += waited_secs
         if attempt.usage is not None:
             self._usage = attempt.usage if self._usage is None else added(self._usage, attempt.usage)
         self._translated_to = None if lane.protocol is self._ingress else lane.protocol.name
@@ -91,6 +105,7 @@ class Record:
             outcome=self.outcome,
             status=self.status,
             latency_ms=(now - self._started_at) * 1000,
+            overhead_ms=self._own_secs(now) * 1000,
             ttft_ms=None if self._first_byte_at is None else (self._first_byte_at - self._started_at) * 1000,
             attempts=self._attempts,
             translated_to=self._translated_to,
@@ -106,7 +121,13 @@ class Record:
             by_session=self.by_session,
             decisions=() if journey is None else journey.decisions,
             failed_over=() if journey is None else journey.failed_over,
+            trace=None if self.trace is None else self.trace.context,
         )
+
+    def _own_secs(self, now: float) -> float:
+        """Of the request's time, what no provider was waited for; of a stream, up to the caller's first byte."""
+        until = self._first_byte_at if self.stream and self._first_byte_at is not None else now
+        return max(0.0, until - self._started_at - self._waited_secs)
 
     def _way(self) -> str:
         """What was tried, in a line for the log; the whole trace is at `/stats/requests/<id>`."""

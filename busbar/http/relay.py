@@ -22,6 +22,7 @@ from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone, Exchange
 from busbar.http.record import Record
 from busbar.http.reports import client_report, outcome_of
 from busbar.http.routes import Target
+from busbar.http.tracing import Tracing
 from busbar.http.travel import Means, Travel
 from busbar.protocols.body import Body
 from busbar.protocols.errors import ErrorKind, ErrorReport
@@ -33,11 +34,12 @@ REQUEST_ID = "x-busbar-request-id"
 
 
 class Relay:
-    """Serves exchanges. Holds nothing of a request beyond its coroutine."""
+    """Serves exchanges. Holds nothing of a request beyond its coroutine. `tracing`: where traces are collected."""
 
-    def __init__(self, means: Means, metrics: LoopRef) -> None:
+    def __init__(self, means: Means, metrics: LoopRef, tracing: Tracing | None = None) -> None:
         self._means = means
         self._metrics = metrics
+        self._tracing = tracing
         self._speakers = {
             lane.protocol.name: frozenset(
                 name for name, other in means.lanes.items() if other.protocol is lane.protocol
@@ -54,6 +56,9 @@ class Relay:
     async def serve(self, exchange: Exchange, target: Target, request_id: str) -> None:
         """Answers the exchange, whatever happens; when its caller goes away, it is cancelled."""
         request = Record(request_id, target.ingress, self._means.clock, target.operation)
+        if self._tracing is not None:
+            request.trace = self._tracing.begin(exchange.headers)
+            exchange = request.trace.watch(exchange)
         try:
             await self._answer(exchange, target, request)
         except (asyncio.CancelledError, CallerGone):
@@ -66,6 +71,8 @@ class Relay:
         finally:
             if request.bill is not None:
                 request.bill.close()
+            if request.trace is not None:
+                request.trace.close()
             self._metrics.tell(request.done())
 
     async def refuse(self, exchange: Exchange, ingress: Protocol, report: ErrorReport, request_id: str) -> None:
@@ -100,6 +107,7 @@ class Relay:
                 caller=caller,
                 own_headers=own_headers,
                 bill=request.bill,
+                outgoing=None if request.trace is None else request.trace.outgoing,
             )
             only = None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset())
             report = await Travel(means, call, destination, only, request).run()

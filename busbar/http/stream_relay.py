@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from msgspec import Struct
 
 from busbar.http.ports import Exchange
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.failures import FailureSignal
 from busbar.protocols.protocol import StreamPipe
+
+PAUSED = float("-inf")
+"""When the last chunk came, if it is not known how long the caller kept the stream waiting after it."""
 
 HELD_BYTES_MAX = 1 << 20
 """A stream that gives more than this while it is held back is let go early."""
@@ -28,6 +34,15 @@ class InBandError(Exception):
         self.signal = signal
 
 
+class Pace(Struct, frozen=True):
+    """How a stream's chunks came, from its first content on. Time in which the caller took no more is not counted."""
+
+    gaps: int
+    """Between two chunks; at least one."""
+    mean_secs: float
+    longest_secs: float
+
+
 class StreamRelay:
     """`sink` takes the provider's chunks. `content` is called at the first content, `begin` starts the caller's
     answer, `ending` is awaited before the terminal event goes out, `finished` is called after it: from then on the
@@ -39,11 +54,16 @@ class StreamRelay:
         "_ending",
         "_exchange",
         "_finished",
+        "_gaps",
         "_held",
         "_held_bytes",
         "_hold_secs",
+        "_last_at",
         "_let_go",
         "_letting_go",
+        "_longest",
+        "_paced_from",
+        "_paused_at",
         "_pipe",
         "begun",
         "finished",
@@ -74,6 +94,9 @@ class StreamRelay:
         """Ends the hold at its time."""
         self._let_go = False
         """It did, and begins the caller's answer."""
+        self._gaps = 0
+        self._paced_from = self._last_at = self._paused_at = 0.0
+        self._longest = 0.0
         self.begun = False
         """The caller's answer begins: there is no way back."""
         self.started = False
@@ -85,8 +108,19 @@ class StreamRelay:
             return None
         pipe = self._pipe
         out = pipe.feed(data)
-        if self.started and pipe.error is None and not pipe.ended:
-            return self._exchange.write(out) if out else None
+        if not self.started:
+            return self._on_change(out)
+        now = monotonic()
+        gap = now - self._last_at
+        self._last_at = now
+        self._gaps += 1
+        if gap > self._longest:
+            self._note_long(gap, now)
+        if pipe.error is None and not pipe.ended:
+            waiting = self._exchange.write(out) if out else None
+            if waiting is not None:
+                self._paused_at, self._last_at = now, PAUSED
+            return waiting
         return self._on_change(out)
 
     async def close(self) -> bool:
@@ -120,6 +154,21 @@ class StreamRelay:
         if waiting is not None:
             await waiting
         await self._exchange.end(close=True)
+
+    def pace(self) -> Pace | None:
+        """None: there were no two chunks."""
+        if not self._gaps:
+            return None
+        last_at = self._paused_at if self._last_at == PAUSED else self._last_at
+        return Pace(self._gaps, (last_at - self._paced_from) / self._gaps, self._longest)
+
+    def _note_long(self, gap: float, now: float) -> None:
+        """The longest gap so far, or none at all: a pause."""
+        if gap < float("inf"):
+            self._longest = gap
+            return
+        self._gaps -= 1
+        self._paced_from += now - self._paused_at
 
     def _on_change(self, out: bytes) -> Awaitable[None] | None:
         """All that happens only a few times in a stream: the start, the end, an error."""
@@ -163,6 +212,7 @@ class StreamRelay:
             if waiting is not None:
                 await waiting
         self.started = True
+        self._paced_from = self._last_at = monotonic()
 
     async def _write_change(self, out: bytes) -> None:
         if self._pipe.ended and self._ending is not None:

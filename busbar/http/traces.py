@@ -55,6 +55,7 @@ def trace(request: RequestDone) -> dict[str, Any]:
     return {
         **brief(request),
         "operation": request.operation,
+        **({} if request.trace is None else {"trace_id": f"{request.trace.trace_id:032x}"}),
         "stream": request.stream,
         "session_affinity": bool(request.by_session),
         "translated_to": request.translated_to,

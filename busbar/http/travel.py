@@ -188,7 +188,7 @@ class Travel:
             raise
         finally:
             permit.release()
-            self._record.note(attempt, lane, word, started_at, failure)
+            self._record.note(attempt, lane, assignment.pool, word, started_at, failure)
 
     def _is_callers_account(self, failure: Failure) -> bool:
         return self._means.doorkeeper.passthrough and failure.disposition is Disposition.HARD_DOWN

@@ -11,7 +11,7 @@ from msgspec import Struct
 from busbar.actors.member import PolicyFailed
 from busbar.actors.messages import Assignment, Release, Report
 from busbar.actors.supervision import Outcome
-from busbar.gateway import plan_of
+from busbar.plan import plan_of
 from busbar.simulation.draws import arrival_times, drawing
 from busbar.simulation.examiner import examiners
 from busbar.simulation.invariants import Invariants

@@ -14,8 +14,8 @@ from busbar.actors.runtime.mailbox import Mailbox
 from busbar.actors.runtime.ports import TURN_BUDGET, TURN_DEPTH
 from busbar.actors.supervision import EscalatePolicy
 from busbar.config import Config
-from busbar.gateway import plan_of
 from busbar.http.destinations import Destinations
+from busbar.plan import plan_of
 from busbar.testing import VirtualClock
 from busbar.testing.clock import START_SECS
 

@@ -9,8 +9,8 @@ from busbar.actors.messages import Directory, Terms, Timeouts
 from busbar.actors.selection import Price
 from busbar.actors.telemetry import Line, Listing
 from busbar.config.schema import PriceChange, PriceConfig, PriceTier
-from busbar.gateway import plan_of
 from busbar.http.destinations import Destinations
+from busbar.plan import plan_of
 from busbar.testing import Kit
 from tests.config.conftest import BASE, Read
 

@@ -350,6 +350,19 @@ RANGES = [
     Row("limits: {connect_timeout_secs: @}", ("0.1", "600"), ("0", "601")),
     Row("limits: {drain_timeout_secs: @}", ("0", "3600"), ("-1", "3601")),
     Row("limits: {answer_max_bytes: @}", ("1024",), ("1023",)),
+    Row("observability: {otlp_endpoint: @}", ("'http://otel:4318'", "null"), ("otel", "'ftp://h'", "'http://u:p@h'")),
+    Row(
+        "observability: {otlp_headers: @}",
+        ("{}", "{authorization: '${TOKEN}'}"),
+        ("{authorization: plain}", "[]"),
+    ),
+    Row("observability: {capture_content: @}", ("true", "false"), ("1", "'yes'")),
+    Row("observability: {request_log_file: @}", ("log.jsonl", "null"), ("''", "5")),
+    Row("observability: {request_log_file_max_bytes: @}", ("4096", "1099511627776"), ("4095", "1GB")),
+    Row("observability: {request_log_files_kept: @}", ("0", "1000"), ("-1", "1001")),
+    Row("observability: {request_log_webhook_url: @}", ("'https://h/x?token=1'", "null"), ("h", "'http:///x'")),
+    Row("observability: {request_log_webhook_secret: @}", ("'${TOKEN}'",), ("plain", "5")),
+    Row("observability: {log_format: @}", ("human", "json"), ("text", "null")),
     Row("upstream_engine: @", ("lean", "aiohttp", "auto"), ("httpx", "true", "null")),
     Row("listen: @", ("'0.0.0.0:0'", "'[::1]:65535'", "'host.example:80'"), ("8080", "':80'", "'a:b'", "'h:65536'")),
     Row("listen: @", ("localhost:1",), ("'::1:80'", "'h/x:80'", "'u@h:80'", "'[h]:80'", "'h :80'", "host")),
@@ -379,8 +392,6 @@ def test_each_key_accepts_its_range_and_nothing_else(row: Row, complaints: Compl
 
 NOT_YET = {
     "providers.*.auth": ("providers: {anthropic: {auth: @}}", ("gcp-oauth",)),
-    "observability.otlp_endpoint": ("observability: {otlp_endpoint: @}", ("'http://otel:4318'",)),
-    "observability.request_log_webhook_url": ("observability: {request_log_webhook_url: @}", ("'http://h/x'",)),
 }
 
 

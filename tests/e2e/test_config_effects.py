@@ -16,7 +16,7 @@ from busbar.actors.member import MemberSpec
 from busbar.actors.messages import Terms
 from busbar.actors.supervision import BreakerSettings
 from busbar.config import loads
-from busbar.gateway import plan_of
+from busbar.plan import plan_of
 
 from .asks import PATHS, ask, error_of
 from .world import KEY, World

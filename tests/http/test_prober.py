@@ -19,10 +19,10 @@ from busbar.actors.messages import Assignment, Directory, Examine, Release, Reso
 from busbar.actors.runtime import ActorSystem, InlineDispatcher
 from busbar.config import loads
 from busbar.config.schema import LimitsConfig
-from busbar.gateway import plan_of
 from busbar.http.lanes import build_lanes
 from busbar.http.ports import Sink, UpstreamRequest
 from busbar.http.prober import Probed, Prober
+from busbar.plan import plan_of
 from busbar.testing import VirtualClock
 
 CONFIG = """

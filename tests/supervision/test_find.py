@@ -17,7 +17,7 @@ from busbar.actors.supervision import BreakerSettings, PoolContext
 from busbar.actors.two_stage import TwoStagePolicy
 from busbar.cli import main
 from busbar.config import Config, ConfigErrors, loads
-from busbar.gateway import plan_of
+from busbar.plan import plan_of
 from busbar.supervision import BUILT_IN, GROUP, PolicyRejected, complaints, find_policy
 
 ROOT = Path(__file__).parents[2]
