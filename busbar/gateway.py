@@ -146,7 +146,7 @@ class BusbarGateway:
             continuity=directory.continuity,
             clock=self.system.clock,
             limits=limits,
-            admissions=None if governed is None else self._admissions(directory, destinations),
+            admissions=None if governed is None else self._admissions(governed, directory, destinations),
         )
         relay = Relay(means, directory.metrics, self._tracing())
         pages = self._pages(self._root, directory, destinations, doorkeeper, board)
@@ -226,9 +226,10 @@ class BusbarGateway:
         tokens = [token.reveal() for token in auth.client_tokens]
         return Doorkeeper(auth.mode, tokens, keys, self._config.governance.admin_token)
 
-    def _admissions(self, directory: Directory, destinations: Destinations) -> Admissions:
+    def _admissions(self, governed: Governed, directory: Directory, destinations: Destinations) -> Admissions:
         return Admissions(
             directory.governance["governance"],
+            governed.tariff,
             self.system.clock,
             self._lanes,
             destinations.pools,

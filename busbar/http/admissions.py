@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import pykka
 
 from busbar.actors.governance.messages import Admit, Admitted, Denied, Quota, Settle
+from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.scopes import VirtualKey
 from busbar.actors.journey import Destination
 from busbar.actors.runtime import Clock, LoopFuture, LoopRef, MailboxFull
@@ -36,12 +37,14 @@ class Admissions:
     def __init__(
         self,
         governance: LoopRef,
+        tariff: Tariff,
         clock: Clock,
         lanes: Mapping[str, Lane],
         pools: Mapping[str, Destination],
         destinations: Iterable[Destination],
     ) -> None:
         self._governance = governance
+        self._tariff = tariff
         self._clock = clock
         self._models = {there.ref.actor_urn: _models(there, pools) for there in destinations}
         self._output_tokens = {
@@ -69,7 +72,7 @@ class Admissions:
         )
         if isinstance(reply, Admitted):
             headers = self._headers(ingress, reply.requests, reply.tokens)
-            return Bill(self._governance, key.id, reply, input_tokens=input_tokens, headers=headers)
+            return Bill(self._governance, self._tariff, key.id, reply, input_tokens=input_tokens, headers=headers)
         raise NotAdmitted(denial(reply, destination.name), self._headers_of_denial(ingress, reply))
 
     async def _ask(self, message: Admit) -> Admitted | Denied:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import pykka
 
+from busbar.actors.governance.charging import charged
 from busbar.actors.governance.messages import Admitted, Charge, NotRecorded, Settle, Settled
+from busbar.actors.governance.money import Tariff
 from busbar.actors.runtime import LoopRef, MailboxFull
 from busbar.protocols.usage import Usage
 
@@ -23,12 +25,30 @@ class Bill:
     """Charges are gathered, and told to Governance once: by `settle`, which waits until they last, or else by
     `close`, which does not. Whoever got it owes it a `close`."""
 
-    __slots__ = ("_admitted", "_charges", "_governance", "_settled", "headers", "input_tokens", "key", "picodollars")
+    __slots__ = (
+        "_admitted",
+        "_charges",
+        "_governance",
+        "_settled",
+        "_tariff",
+        "headers",
+        "input_tokens",
+        "key",
+        "picodollars",
+    )
 
     def __init__(
-        self, governance: LoopRef, key: str, admitted: Admitted, *, input_tokens: int, headers: Mapping[str, str]
+        self,
+        governance: LoopRef,
+        tariff: Tariff,
+        key: str,
+        admitted: Admitted,
+        *,
+        input_tokens: int,
+        headers: Mapping[str, str],
     ) -> None:
         self._governance = governance
+        self._tariff = tariff
         self._admitted = admitted
         self._charges: list[Charge] = []
         self._settled = False
@@ -64,7 +84,10 @@ class Bill:
     def close(self) -> None:
         """The request is over, however it ended: what was reserved is given back."""
         if not self._settled:
-            self._governance.tell(self._message())
+            message = self._message()
+            self._governance.tell(message)
+            if message.charges:
+                self.picodollars = charged(message.charges, message.key, message.day, self._tariff).picodollars
 
     def _message(self) -> Settle:
         self._settled = True

@@ -12,7 +12,9 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
 from typing import Literal, TextIO
 from urllib.parse import quote
 
@@ -78,6 +80,22 @@ def configure(level: str, form: Literal["human", "json"] = "human", secrets: Ite
         root.removeHandler(other)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    sys.excepthook = _crashed
+    threading.excepthook = _thread_crashed
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What the interpreter would print as it is goes through the log, and is masked there."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger("busbar").critical("the process crashed", exc_info=(kind, error, trace))
+
+
+def _thread_crashed(crash: threading.ExceptHookArgs) -> None:
+    name = "a thread" if crash.thread is None else crash.thread.name
+    error = crash.exc_value or crash.exc_type()
+    logging.getLogger("busbar").critical("%s crashed", name, exc_info=(crash.exc_type, error, crash.exc_traceback))
 
 
 def secrets_in(value: object) -> Iterator[Secret]:

@@ -385,3 +385,13 @@ async def test_the_operators_own_token_is_not_governed(tmp_path: Path) -> None:
         async with speaking(world, "openai", TOKEN) as speaker:
             await speaker.ask("gpt", hello())
         assert seen(await refusal(world, "openai", "nonsense", "gpt")) == INVALID["openai"]
+
+
+async def test_what_a_cut_stream_cost_is_told_too(tmp_path: Path) -> None:
+    async with GovernedWorld(tmp_path, {"cut": "anthropic:demo-fault-cut"}) as world:
+        key = await world.key()
+        path, body = STREAMED["anthropic"]
+        await world.post(path, body, {"authorization": f"Bearer {key.secret}"})
+        async with world.http.get("/stats/requests", headers=ADMIN) as response:
+            (latest,) = (await response.json())["requests"]
+        assert latest["cost_nanodollars"] == (await world.usage(key))["spend_nanodollars"] > 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -210,3 +212,20 @@ def test_no_text_takes_long(piece: str) -> None:
     began = time.perf_counter()
     assert len(Masker()(piece * 1_000_000)) < LINE_CHARS_MAX + 20
     assert time.perf_counter() - began < 2.0
+
+
+def test_a_crash_that_nobody_caught_is_masked_too() -> None:
+    script = (
+        "import threading\n"
+        "from busbar.telemetry.process_log import configure\n"
+        "configure('info')\n"
+        "thread = threading.Thread(target=lambda: 1 / len('sk-bb-' + 'a' * 64).missing, name='worker')\n"
+        "thread.start(); thread.join()\n"
+        "raise ValueError('the key sk-ant-api03-' + 'b' * 40)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "worker crashed" in ran.stderr
+    assert "the process crashed" in ran.stderr
+    assert "ValueError: the key ***" in ran.stderr
+    assert "bbbb" not in ran.stderr

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from busbar.actors.governance.batch import RateCount, RateKey, Tokens
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from busbar.actors.governance.batch import RateCount, RateKey, Tokens, UsageKey
 from busbar.actors.governance.level import Level
 from busbar.actors.governance.messages import Charge
+from busbar.actors.governance.money import Tariff
 from busbar.protocols.usage import Usage
 
 TOKENS_MAX = 10**12
@@ -18,12 +23,29 @@ def rates_of(
     return tuple((RateKey(level.scope.id, second), level.counting(requests, tokens)) for level in levels)
 
 
-def counted_with(charges: tuple[Charge, ...]) -> Charge | None:
-    """The one that the request is counted with: of several, one that is an estimate, as then the whole is."""
-    return next((charge for charge in charges if charge.estimated), charges[-1] if charges else None)
+class Charged(Struct, frozen=True):
+    """What a request's charges come to."""
+
+    rows: tuple[tuple[UsageKey, Tokens], ...]
+    """As the key's."""
+    picodollars: int
+    tokens: int
 
 
-def tokens_of(usage: Usage, requests: int) -> Tokens:
+def charged(charges: Sequence[Charge], key: str, day: int, tariff: Tariff) -> Charged:
+    """The request is counted once: of several charges with one that is an estimate, as then the whole is."""
+    counted = next((charge for charge in charges if charge.estimated), charges[-1] if charges else None)
+    rows, picodollars, total = [], 0, 0
+    for charge in charges:
+        tokens = _tokens_of(charge.usage, requests=int(charge is counted))
+        row = UsageKey(key, day, charge.model, tariff.tier_of(charge.model, tokens.prompt), charge.estimated)
+        rows.append((row, tokens))
+        picodollars += tariff.price(row, tokens)
+        total += tokens.total
+    return Charged(tuple(rows), picodollars, total)
+
+
+def _tokens_of(usage: Usage, requests: int) -> Tokens:
     output, cache_write = _count(usage.output_tokens), _count(usage.cache_write_tokens)
     if usage.billed_input_tokens is not None:  # the provider itself says what counts
         output = output if usage.billed_output_tokens is None else _count(usage.billed_output_tokens)

@@ -12,8 +12,8 @@ import logging
 import math
 from collections.abc import Mapping
 
-from busbar.actors.governance.batch import RateCount, RateKey, Tokens, UsageKey
-from busbar.actors.governance.charging import counted_with, rates_of, tokens_of
+from busbar.actors.governance.batch import RateCount, RateKey, UsageKey
+from busbar.actors.governance.charging import charged, rates_of
 from busbar.actors.governance.desk import Desk, Reservation
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.level import Asked, tighter
@@ -292,23 +292,19 @@ class Governance(LoopActor):
     def _settled(self, message: Settle, registry: Registry) -> Settled | Forward:
         reservation = self._desk.reservations.pop(message.ticket, None)
         scopes = self._scopes_of(message.key, registry) if reservation is None else reservation.scopes
-        usage: list[tuple[UsageKey, Tokens]] = []
-        picodollars = used = 0
-        counted = counted_with(message.charges)
-        for charge in message.charges:
-            tokens = tokens_of(charge.usage, requests=int(charge is counted))
-            tier = self._tariff.tier_of(charge.model, tokens.prompt)
-            own = UsageKey(message.key, message.day, charge.model, tier, charge.estimated)
-            picodollars += self._tariff.price(own, tokens)
-            used += tokens.total
-            for scope in scopes:
-                row = UsageKey(scope, message.day, charge.model, tier, charge.estimated)
-                usage.append((row, tokens))
-        rates = () if reservation is None else self._give_back(registry, reservation, used, answered=bool(usage))
+        own = charged(message.charges, message.key, message.day, self._tariff)
+        usage = [
+            (UsageKey(scope, row.day, row.model, row.context_tier, row.estimated), tokens)
+            for row, tokens in own.rows
+            for scope in scopes
+        ]
+        rates = (
+            () if reservation is None else self._give_back(registry, reservation, own.tokens, answered=bool(usage))
+        )
         for scope in scopes:
             if scope in registry.levels:
-                registry.levels[scope].spending.add(message.day, picodollars)
-        settled = Settled(picodollars)
+                registry.levels[scope].spending.add(message.day, own.picodollars)
+        settled = Settled(own.picodollars)
         if not usage:
             if rates:
                 self._ledger.tell(Record(rates=rates))
