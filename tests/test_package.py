@@ -1,4 +1,4 @@
-"""What is shipped: a wheel that works outside of the checkout, with the catalog inside."""
+"""What is shipped: a wheel that works outside of the checkout, with catalog, prices and live page inside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from busbar.http.ui import CONTENT_TYPES
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,7 +27,10 @@ def test_the_wheel_holds_the_package_and_the_one_catalog(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         assert archive.read("busbar/providers.yaml") == (ROOT / "providers.yaml").read_bytes()
+        for shipped in ("busbar/ui/index.html", "busbar/prices.json"):
+            assert archive.read(shipped) == (ROOT / shipped).read_bytes()
     assert {"busbar/py.typed", "busbar/cli/__init__.py"} <= set(names)
+    assert {f"busbar/ui/{name}" for name in CONTENT_TYPES} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "bench/"))]
 
 

@@ -102,13 +102,14 @@ class Gateway(LoopActor):
         self._listing: dict[str, list[LoopRef]] = {}
         self._metrics: LoopRef | None = None
         self._continuity: LoopRef | None = None
+        self._sinks: tuple[LoopRef, ...] = ()
         self._governance: dict[str, LoopRef] = {}
         self._draining = False
 
     def on_start(self) -> None:
-        sinks = [self.spawn(sink.actor, *sink.arguments, name=sink.name) for sink in self._plan.sinks]
+        self._sinks = tuple(self.spawn(sink.actor, *sink.arguments, name=sink.name) for sink in self._plan.sinks)
         self._metrics = self.spawn(
-            Metrics, self.spawn(Journal, name="journal"), sinks, self._labels(), name="metrics"
+            Metrics, self.spawn(Journal, name="journal"), self._sinks, self._labels(), name="metrics"
         )
         self._continuity = self.spawn(Continuity, name="continuity")
         if self._plan.governance is not None:
@@ -135,6 +136,7 @@ class Gateway(LoopActor):
             members=dict(self._members),
             metrics=self._metrics,
             continuity=self._continuity,
+            sinks=self._sinks,
             governance=dict(self._governance),
         )
 

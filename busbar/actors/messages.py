@@ -254,6 +254,8 @@ class Directory(Struct, frozen=True, kw_only=True):
     metrics: LoopRef
     """Also the way to the journal."""
     continuity: LoopRef
+    sinks: tuple[LoopRef, ...] = ()
+    """Who is told of requests that are over, besides the journal. Each understands Snapshot."""
     governance: dict[str, LoopRef] = {}
     """`governance` and `ledger`, where virtual keys are wanted."""
 

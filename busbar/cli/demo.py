@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from busbar.cli.options import Commands, run
@@ -12,6 +13,7 @@ from busbar.demo.configuration import DEMO_KEY, demo_configuration
 from busbar.demo.tour import walk
 from busbar.demo.traffic import traffic
 from busbar.gateway import BusbarGateway
+from busbar.telemetry.process_log import configure
 
 INVITATION = """
 It is yours now. Without any key, in another terminal:
@@ -56,6 +58,8 @@ def register(commands: Commands) -> None:
 
 
 def demo(arguments: argparse.Namespace) -> int:
+    configure("warning")
+    logging.getLogger("busbar.audit").setLevel(logging.INFO)  # who breaks what
     if parse_listen(arguments.listen) is None:
         print(f"--listen: expected HOST:PORT, not {arguments.listen!r}", file=sys.stderr)
         return 2

@@ -171,7 +171,8 @@ class Reader:
             return self._complain(node, f"expected text, got {_kind(node)}")
         if not node.variables:
             return self._complain(node, "secrets are never in config files; write ${VAR} and set the variable")
-        if not CREDENTIAL.match(node.text):
+        header = tuple(node.path[:2]) == ("observability", "otlp_headers")
+        if not CREDENTIAL.match(node.text.replace(" ", "") if header else node.text):  # `Bearer …`
             return self._complain(node, malformed_credential(node.text))
         return Secret(node.text)
 

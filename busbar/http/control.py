@@ -135,6 +135,7 @@ class Control:
             "process": {"tasks": len(asyncio.all_tasks())},
             "metrics": await directory.metrics.ask(Snapshot()),
             "continuity": await directory.continuity.ask(Snapshot()),
+            "sinks": {ref.name: await ref.ask(Snapshot()) for ref in directory.sinks if ref.is_alive()},
             "faults": await self._faults.ask(Snapshot()) if self._faults.is_alive() else None,
             **{name: await ref.ask(Snapshot()) for name, ref in directory.governance.items() if ref.is_alive()},
         }

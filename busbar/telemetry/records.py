@@ -89,7 +89,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     cost: CostRecord | None
     """Null: nobody is charged, or it was cut."""
     dropped_fields: tuple[str, ...]
-    """Paths of what the request said, and the provider's dialect cannot."""
+    """Paths of what the one side said, and the other's dialect cannot."""
     trace_id: str | None
     """As in the W3C's `traceparent`; null: nobody collects traces."""
 

@@ -353,7 +353,7 @@ RANGES = [
     Row("observability: {otlp_endpoint: @}", ("'http://otel:4318'", "null"), ("otel", "'ftp://h'", "'http://u:p@h'")),
     Row(
         "observability: {otlp_headers: @}",
-        ("{}", "{authorization: '${TOKEN}'}"),
+        ("{}", "{authorization: 'Bearer ${TOKEN}'}"),
         ("{authorization: plain}", "[]"),
     ),
     Row("observability: {capture_content: @}", ("true", "false"), ("1", "'yes'")),
