@@ -7,21 +7,25 @@ import argparse
 import random
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from bench.beside_itself import PLAIN
 from bench.contenders import NAMES, NotStarted, nginx_program
-from bench.disk import look_at_disk
+from bench.disk import MEMORY, kind_of, look_at_disk
 from bench.governance_profile import governance_profile_report, profile_governance
-from bench.governance_report import PLAIN, governance_report
+from bench.governance_report import governance_report
 from bench.governed import GOVERNED
 from bench.machine import choose_cores, describe
 from bench.measure import Died, Plan, measure
+from bench.observed import OBSERVED
 from bench.profile import NoProfiler, profile
 from bench.report import report
-from bench.scenarios import GOVERNED_SCENARIOS, KNOWN_SCENARIOS, SCENARIOS
+from bench.scenarios import COMPARED_SCENARIOS, KNOWN_SCENARIOS, SCENARIOS
+from bench.telemetry_report import telemetry_report
 from bench.translation import ALL_PAIRS, PAIRS, REPEATS, Pair, measure_translation
 from bench.translation_profile import profile_report, profile_translation
 from bench.translation_report import translation_report
@@ -29,7 +33,7 @@ from bench.translation_report import translation_report
 NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
 Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
 
-NO_DISK = "The database would be on {}, which is no disk: name a folder that is on one, with --folder"
+NO_DISK = "What is written would be on {}, which is no disk: name a folder that is on one, with --folder"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = _plan(options)
     if options.governance or options.profile_governance:
         return _governance(options, plan)
+    if options.telemetry:
+        return _telemetry(options, plan)
     nginx = nginx_program() if "nginx" in plan.contenders else None
     if "nginx" in plan.contenders and nginx is None:
         print(NGINX_ABSENT, file=sys.stderr)
@@ -89,6 +95,27 @@ def _governance(options: argparse.Namespace, plan: Plan) -> int:
     return 1 if any(row.failures for row in rows) else 0
 
 
+def _telemetry(options: argparse.Namespace, plan: Plan) -> int:
+    """The gateway beside itself, whose receivers take what it tells, or do not."""
+    kind = kind_of(Path(plan.folder or tempfile.gettempdir()))
+    if kind in MEMORY:
+        print(NO_DISK.format(kind), file=sys.stderr)
+        return 2
+    cores = choose_cores()
+    try:
+        rows = measure(plan, cores, _say)
+    except (NotStarted, Died) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    machine = describe(None)
+    print(telemetry_report(rows, plan, machine, cores, kind))
+    if options.json is not None:
+        _write(options.json, {"machine": machine, "cores": cores, "disk": kind, "plan": plan, "rows": rows})
+    return 1 if any(row.failures for row in rows) else 0
+
+
 def _translation(options: argparse.Namespace) -> int:
     """Needs no other process, and takes its time in this one."""
     try:
@@ -129,7 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", choices=names, metavar="SCENARIO", help="where busbar's time goes (by py-spy)")
     parser.add_argument("--governance", action="store_true", help="what virtual keys, budgets and limits add")
     parser.add_argument("--profile-governance", action="store_true", help="where that goes, by stage (by py-spy)")
-    parser.add_argument("--folder", metavar="DIR", help="on a disk, for databases (default: temporary files')")
+    parser.add_argument("--telemetry", action="store_true", help="what telling receivers adds, dead ones too")
+    parser.add_argument(
+        "--folder", metavar="DIR", help="on a disk, for databases and logs (default: temporary files')"
+    )
     _add_pairs(
         parser,
         "--translation",
@@ -147,7 +177,7 @@ def _add_pairs(parser: argparse.ArgumentParser, name: str, explained: str) -> No
 def _plan(options: argparse.Namespace) -> Plan:
     wanted = [options.profile] if options.profile else options.scenarios
     governance = options.governance or options.profile_governance
-    usual = GOVERNED_SCENARIOS if governance else SCENARIOS
+    usual = COMPARED_SCENARIOS if governance or options.telemetry else SCENARIOS
     if options.profile_governance:
         usual = tuple(each for each in usual if not each.rate_per_sec)  # where nobody waits for work
     return Plan(
@@ -164,6 +194,8 @@ def _plan(options: argparse.Namespace) -> Plan:
 def _contenders(options: argparse.Namespace, governance: bool) -> tuple[str, ...]:
     if governance:
         return PLAIN, *(each.name for each in GOVERNED)
+    if options.telemetry:
+        return PLAIN, *(each.name for each in OBSERVED)
     if options.profile:
         return (PLAIN,)
     return tuple(name for name in options.contenders or NAMES if not (options.without_nginx and name == "nginx"))

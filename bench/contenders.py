@@ -60,6 +60,16 @@ class Contender:
         """How many transactions it has written to a database so far; None without one."""
         return None
 
+    def lost(self) -> dict[str, int] | None:
+        """By telemetry actor, what nobody took since it was started; None where nothing is counted."""
+        return None
+
+    def begins(self) -> None:
+        """It is going to be measured."""
+
+    def ended(self) -> None:
+        """The load is over; returns when its costs are."""
+
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:
             return

@@ -33,6 +33,8 @@ class Row(Struct, frozen=True, kw_only=True):
     peak_bytes: int | None
     commits: int | None = None
     """Transactions that the contender wrote to its database; None without one."""
+    lost: dict[str, int] | None = None
+    """By telemetry actor, what nobody took since the contender was started; None where nothing is counted."""
 
     @property
     def failed(self) -> int:

@@ -21,6 +21,8 @@ from bench.figures import Row
 from bench.governed import GOVERNED
 from bench.load import Job, Result
 from bench.machine import Cores
+from bench.observed import OBSERVED, Observed, Receivers
+from bench.receivers import Ports
 from bench.scenarios import PATHS, WORD, Scenario, baseline
 
 SETTLE_SECS = 0.05
@@ -47,8 +49,8 @@ class Died(Exception):
 
 
 class Companion:
-    """The upstream, or the load generator: a module of this package as a process of its own. It ends when its
-    standard input does, so that it never outlives us."""
+    """The upstream, the load generator, or the receivers: a module of this package as a process of its own. It
+    ends when its standard input does, so that it never outlives us."""
 
     def __init__(self, module: str, core: int | None) -> None:
         self._module = module
@@ -111,11 +113,13 @@ class Bench:
         process = contender.process
         pid = None if process is None else process.pid
         commits = contender.commits()
+        contender.begins()
         before = 0.0
         if pid is not None:
             processes.reset_peak(pid)
             before = processes.cpu_secs(pid)
         result = self.drive(contender, scenario, seconds * scenario.length)
+        contender.ended()
         cpu_secs = None if pid is None else processes.cpu_secs(pid) - before
         if process is not None and process.poll() is not None:
             assert isinstance(contender, Gateway)
@@ -136,6 +140,7 @@ class Bench:
             rss_bytes=None if pid is None else processes.rss_bytes(pid),
             peak_bytes=None if pid is None else processes.peak_bytes(pid),
             commits=None if commits is None else (contender.commits() or 0) - commits,
+            lost=contender.lost(),
         )
 
 
@@ -150,9 +155,17 @@ def running(plan: Plan, cores: Cores) -> Iterator[Bench]:
         stack.callback(generator.stop)
         port = int(upstream.hear())
         contenders: list[Contender] = [Contender(port)] if Contender.name in plan.contenders else []
-        for kind in (*GATEWAYS, *GOVERNED):
+        receivers: Receivers | None = None
+        if any(kind.name in plan.contenders for kind in OBSERVED):
+            companion = Companion("bench.receivers", cores.load)
+            stack.callback(companion.stop)
+            receivers = Receivers(msgspec.json.decode(companion.hear(), type=Ports), companion.tell)
+        for kind in (*GATEWAYS, *GOVERNED, *OBSERVED):
             if kind.name in plan.contenders:
                 gateway = kind(folder, port, cores.contender)
+                if isinstance(gateway, Observed):
+                    assert receivers is not None, "it is there for those"
+                    gateway.receivers = receivers
                 stack.callback(gateway.stop)
                 if any(gateway.serves(scenario) for scenario in plan.scenarios):
                     gateway.start(plan.scenarios)

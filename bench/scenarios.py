@@ -146,11 +146,12 @@ STEADY = Scenario(
     length=4,
 )
 
-GOVERNED_SCENARIOS: tuple[Scenario, ...] = (
+COMPARED_SCENARIOS: tuple[Scenario, ...] = (
     *(each for each in SCENARIOS if each.name in ("json-openai", "burst-openai")),
     STEADY,
 )
-"""In which the gateway is compared with itself under governance. The last is in no other run, unless asked for."""
+"""In which the gateway is compared with itself, under governance or with telemetry. The last is in no other run,
+unless asked for."""
 
 KNOWN_SCENARIOS = (*SCENARIOS, STEADY)
 

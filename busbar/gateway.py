@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from busbar.actors.faults import FaultBoard, Faults
-from busbar.actors.gateway import Gateway, SinkPlan
+from busbar.actors.gateway import Gateway, GatewayPolicy, SinkPlan
 from busbar.actors.governance.messages import WhenReady
 from busbar.actors.messages import Directory, Drain, Resolve
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
@@ -94,6 +94,7 @@ class BusbarGateway:
         self._governed: Governed | None = None
         self._request_logs: RequestLogs | None = None
         self._spans: OtlpExport | None = None
+        self._live: Live | None = None
         self.host = config.listen_host
         self.port = config.listen_port
 
@@ -122,7 +123,7 @@ class BusbarGateway:
             governance=None if governed is None else governed.plan,
             sinks=(*self._request_logs.sinks, *traces),
         )
-        self._root = self.system.spawn(Gateway, plan, name="gateway")
+        self._root = self.system.spawn(Gateway, plan, name="gateway", policy=GatewayPolicy())
         directory: Directory = await self._root.ask(Resolve())
         if governed is not None:
             await _ready(directory.governance["governance"])
@@ -167,17 +168,19 @@ class BusbarGateway:
             await self._prober.stop()
         if self._faults is not None:
             await self._faults.stop()  # lifts what is in force: nothing frozen is waited for
+        if self._live is not None:
+            self._live.close()  # an operator's page must not hold the stop up
         if self._front is not None:
             await self._front.drain(self._config.limits.drain_timeout_secs)
         if self._upstream is not None:
             await self._upstream.close()
         await self.system.stop()
-        if self._request_logs is not None:
-            await self._request_logs.close()
-        if self._spans is not None:
-            await asyncio.to_thread(self._spans.close)
-        if self._governed is not None:
+        if self._governed is not None:  # first what must not be lost
             await asyncio.to_thread(self._governed.store.close)
+        closing = [] if self._request_logs is None else [self._request_logs.close()]
+        if self._spans is not None:
+            closing.append(asyncio.to_thread(self._spans.close))
+        await asyncio.gather(*closing)
 
     def _pages(
         self,
@@ -201,12 +204,13 @@ class BusbarGateway:
         )
         numbers = MetricsPage(system=system, gateway=root, directory=directory, refusal=control.refusal)
         painter = Painter(system=system, gateway=root, directory=directory, destinations=destinations, faults=board)
+        self._live = live = Live(painter, control.refusal_of_keys)
         administration = None if governed is None else self._administration(governed, directory, destinations)
         token, patience_secs = config.governance.admin_token, config.limits.body_timeout_secs
         return {
             **control.pages,
             **numbers.pages,
-            **Live(painter, control.refusal).pages,
+            **live.pages,
             **Ui().pages,
             **Admin(token, directory, patience_secs).pages,
             **KeysAdmin(token, administration, patience_secs).pages,

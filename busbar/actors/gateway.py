@@ -22,7 +22,16 @@ from busbar.actors.metrics import Metrics
 from busbar.actors.pool import Pool, PoolMember, PoolSpec
 from busbar.actors.runtime import LoopActor, LoopRef, handles
 from busbar.actors.selection import Price, StrategyName
-from busbar.actors.supervision import BreakerSettings, PoolContext, SupervisionPolicy
+from busbar.actors.supervision import (
+    BreakerSettings,
+    ChildView,
+    Directive,
+    Escalate,
+    PoolContext,
+    Restart,
+    RestartPolicy,
+    SupervisionPolicy,
+)
 from busbar.actors.tallies import Labels
 from busbar.actors.two_stage import TwoStagePolicy
 
@@ -82,6 +91,19 @@ class GovernancePlan(Struct, frozen=True, kw_only=True):
     tariff: Tariff
     keyring: Keyring
     strict: bool = True
+
+
+class GatewayPolicy(RestartPolicy):
+    """Over the gateway's children. Who only tells what happened is started anew however often it crashes: telemetry
+    never ends serving. Of the others, one that crashes again and again brings the gateway down."""
+
+    max_restarts = 1_000_000
+    others_max = RestartPolicy.max_restarts
+    telling = frozenset({"Metrics", "Journal", "RequestLog", "Traces", "Faults"})
+
+    def on_crash(self, child: ChildView, error: BaseException) -> Directive:
+        del error
+        return Restart() if child.kind in self.telling or child.restarts < self.others_max else Escalate()
 
 
 class Gateway(LoopActor):

@@ -98,7 +98,8 @@ class Checks:
         """Where telemetry goes must be a place."""
         for key in ("otlp_endpoint", "request_log_webhook_url"):
             url: str | None = getattr(observability, key)
-            complaint = None if url is None else url_complaint(url.partition("?")[0])
+            may_ask = key == "request_log_webhook_url"  # OTLP has a path of its own to add
+            complaint = None if url is None else url_complaint(url.partition("?")[0] if may_ask else url)
             if complaint is not None:
                 self._add(("observability", key), complaint)
 

@@ -122,6 +122,12 @@ class Control:
             return _error(str(refused), status=401)
         return None
 
+    def refusal_of_keys(self, request: web.BaseRequest) -> web.Response | None:
+        """The same where virtual keys are named: those are shown to operators only, however open the rest is."""
+        if self._doorkeeper.governed and not self._doorkeeper.is_operator(request.headers, request.query):
+            return _error("The admin token is missing or not valid.", status=401)
+        return self.refusal(request)
+
     async def snapshot(self) -> dict[str, Any]:
         """The whole state, as `/stats` shows it."""
         directory = self._directory

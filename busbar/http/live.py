@@ -68,6 +68,9 @@ from busbar.http.ports import CallerGone
 
 TICK_SECS = 0.25
 HEARTBEAT_SECS = 15.0
+CLOSE_SECS = 1.0
+"""For readers to take the last change when the gateway stops."""
+
 STALL_SECS = 10.0
 """A reader that takes nothing for so long is cut off; one that is merely slow is not."""
 
@@ -143,6 +146,16 @@ class Live:
         self._subscribers = 0
         self._feed = Feed()
         self._watching: asyncio.Task[None] | None = None
+        self._readers: list[web.BaseRequest] = []
+
+    def close(self) -> None:
+        """The gateway stops: who reads is told so by the last change, if it still takes anything within a moment."""
+        asyncio.get_running_loop().call_later(CLOSE_SECS, self._abort)
+
+    def _abort(self) -> None:
+        for request in self._readers:
+            if request.transport is not None:
+                request.transport.abort()
 
     @property
     def pages(self) -> Controls:
@@ -158,6 +171,7 @@ class Live:
             return web.Response(status=503, headers=headers, body=body, content_type="application/json")
         exchange = AiohttpExchange(request, body_max_bytes=0, body_timeout_secs=1)
         feed = self._join()
+        self._readers.append(request)
         try:
             await _follow(feed, exchange)
         except TimeoutError:
@@ -167,6 +181,7 @@ class Live:
             # aiohttp knows cancellation as the sign that there is nobody left to answer.
             raise asyncio.CancelledError from None
         finally:
+            self._readers[:] = [other for other in self._readers if other is not request]
             self._leave()
         return exchange.response
 

@@ -13,9 +13,12 @@ from busbar.http.lanes import Lane
 from busbar.http.tracing import RequestTrace
 from busbar.protocols.failures import Failure
 from busbar.protocols.protocol import Operation, Protocol
-from busbar.protocols.usage import Usage, added
+from busbar.protocols.usage import Usage, added, believed
 
 logger = logging.getLogger("busbar.relay")
+
+CLIENT_LEFT = 499
+"""The status of a request whose caller was told nothing, as web servers note it."""
 
 
 class Record:
@@ -55,12 +58,17 @@ class Record:
         self.outcome = outcome
         self.status = status
 
+    def left(self) -> None:
+        """The caller went away before it had the whole answer."""
+        self.told("cancelled", self.status if self._first_byte_at is not None else CLIENT_LEFT)
+
     def note(
         self, attempt: Attempt, lane: Lane, pool: str, word: str, began_at: float, failure: Failure | None
     ) -> None:
         """An attempt is over. `failure` None: it was answered, or ended without a verdict."""
         signal = None if failure is None else failure.signal
         waited_secs, pace = attempt.waited_secs, attempt.pace
+        usage = None if attempt.usage is None else believed(attempt.usage)
         self._attempts.append(
             AttemptDone(
                 member=lane.model,
@@ -78,15 +86,15 @@ class Record:
                 waited_ms=waited_secs * 1000,
                 gap_mean_ms=None if pace is None else pace.mean_secs * 1000,
                 gap_longest_ms=None if pace is None else pace.longest_secs * 1000,
-                usage=attempt.usage,
+                usage=usage,
             )
         )
         self._last = attempt
         if self._first_byte_at is None:
             self._first_byte_at = attempt.first_byte_at
             self._waited_secs += waited_secs
-        if attempt.usage is not None:
-            self._usage = attempt.usage if self._usage is None else added(self._usage, attempt.usage)
+        if usage is not None:
+            self._usage = usage if self._usage is None else added(self._usage, usage)
         self._translated_to = None if lane.protocol is self._ingress else lane.protocol.name
         if attempt.broken is not None:
             self.outcome = "error"

@@ -63,7 +63,7 @@ class Relay:
             await self._answer(exchange, target, request)
         except (asyncio.CancelledError, CallerGone):
             if not request.answered:
-                request.outcome = "cancelled"
+                request.left()
             raise
         except Exception:
             request.told("error", 500)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -26,6 +27,20 @@ class Spell(Protocol):
     leftover on the node at `path`, in the source's own words (it may stand one level further down than the node)."""
 
     def __call__(self, path: str, left: str = "") -> str: ...
+
+
+_PATH = re.compile(r"[\w$:/@-]{1,64}(\[\d+\])*(\.[\w$:/@-]{1,64}(\[\d+\])*)*\Z", re.ASCII)
+_SEGMENT = re.compile(r"[\w$:/@-]{1,64}(\[\d+\])*\Z", re.ASCII)
+PATH_CHARS_MAX = 200
+
+
+def nameable(path: str) -> str:
+    """`path` as it may stand in logs and counters. Callers may invent names of fields, and these may hold anything:
+    what looks like no name is `(other)`."""
+    if len(path) <= PATH_CHARS_MAX and _PATH.match(path):
+        return path
+    segments = ("(other)" if _SEGMENT.match(segment) is None else segment for segment in path[:4096].split("."))
+    return ".".join(segments)[:PATH_CHARS_MAX]
 
 
 def joined(path: str, left: str = "") -> str:
@@ -82,7 +97,7 @@ class Receipt:
         return f"Receipt({list(self._entries)!r})"
 
     def _add(self, change: Change, path: str, why: str) -> None:
-        entry = Entry(change, self._root + path, why)
+        entry = Entry(change, nameable(self._root + path), why)
         if entry in self._entries:
             return
         if len(self._entries) >= RECEIPT_ENTRIES_MAX:

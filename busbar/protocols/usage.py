@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from busbar.protocols.native import Node
 
 
@@ -58,6 +60,18 @@ class Usage(Node):
         )
 
 
+COUNT_MAX = 2**53
+"""What a provider states beyond it (or below 0) is not believed, and nobody has to reckon with it."""
+
+
+def believed(usage: Usage) -> Usage:
+    """`usage` itself, or one without the counts that cannot be."""
+    absurd = {
+        name: None for name in _COUNTS if (count := getattr(usage, name)) is not None and not 0 <= count <= COUNT_MAX
+    }
+    return msgspec.structs.replace(usage, **absurd) if absurd else usage
+
+
 def merged(known: Usage | None, later: Usage | None) -> Usage | None:
     """What is known of an answer's usage once `later` was stated too."""
     if known is None or later is None:
@@ -75,6 +89,9 @@ def added(first: Usage, second: Usage) -> Usage:
         cache_write_1h_tokens=_sum(first.cache_write_1h_tokens, second.cache_write_1h_tokens),
         reasoning_tokens=_sum(first.reasoning_tokens, second.reasoning_tokens),
     )
+
+
+_COUNTS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
 
 
 def _sum(first: int | None, second: int | None) -> int | None:

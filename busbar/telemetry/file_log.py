@@ -73,8 +73,10 @@ class FileLog:
     def _work(self) -> None:
         try:
             self._file.open()
-        except OSError as error:
-            logger.error("the request log to %s cannot be opened: %s", self.name, error.strerror or error)
+        except (OSError, ValueError) as error:
+            logger.error(
+                "the request log to %s cannot be opened: %s", self.name, getattr(error, "strerror", None) or error
+            )
         while (task := self._tasks.get()) is not None:
             batch, done, loop = task
             result = self._write(batch)

@@ -38,10 +38,11 @@ meanwhile."""
 CONTENT_BYTES_PER_EXPORT: Final = 1 << 20
 """When so much of what was said is gathered, it goes: collectors refuse what is too large."""
 
-SPANS_BETWEEN_PAUSES: Final = 4
+SPANS_BETWEEN_PAUSES: Final = 16
 PAUSE_SECS: Final = 0.0001
-"""A span takes some 50 µs to encode. Without pauses the loop's thread would wait for the interpreter up to 5 ms
-(`sys.getswitchinterval`) whenever it wakes meanwhile. With them thousands of spans a second can still be exported."""
+"""A span takes some 40 µs to encode, and the thread that does it takes turns with the loop's
+(`sys.getswitchinterval`). The pauses hand the interpreter over between spans. A loop that is busy leaves a thread few
+turns: then spans are dropped."""
 
 FLUSH_SECS: Final = 2.0
 """How long the end waits for what is still to be exported."""

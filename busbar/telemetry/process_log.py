@@ -7,9 +7,11 @@ so is whatever is shaped like a credential that somebody else has.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
+import queue
 import re
 import sys
 import threading
@@ -60,6 +62,11 @@ _SHAPES = re.compile(
     re.ASCII,
 )
 
+WAITING_MAX = 10_000
+"""Records that wait to be written; further ones are dropped."""
+
+FLUSH_SECS = 1.0
+
 _HINTS = re.compile(
     r"sk-|AIza|ya29|AKIA|ASIA|AKBB|gh[pousr]_|eyJ|://|PRIVATE|="
     r"|(?i:bearer |basic |authori|api.?key|token|cookie|passw)",
@@ -73,12 +80,13 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 
 def configure(level: str, form: Literal["human", "json"] = "human", secrets: Iterable[Secret] = ()) -> None:
     """Log from `level` ("debug", "info", …) on to standard error. Called again, it replaces what it did before."""
-    handler = _StandardError()
-    handler.setFormatter((JsonFormatter if form == "json" else HumanFormatter)(Masker(secrets)))
+    stream = _StandardError()
+    stream.setFormatter((JsonFormatter if form == "json" else HumanFormatter)(Masker(secrets)))
     root = logging.getLogger()
-    for other in [other for other in root.handlers if isinstance(other, _StandardError)]:
+    for other in [other for other in root.handlers if isinstance(other, Behind)]:
         root.removeHandler(other)
-    root.addHandler(handler)
+        other.close()
+    root.addHandler(Behind(stream))
     root.setLevel(level.upper())
     sys.excepthook = _crashed
     threading.excepthook = _thread_crashed
@@ -169,6 +177,59 @@ class JsonFormatter(logging.Formatter):
         if trace is not None:
             document["exception"] = self._mask(trace)
         return json.dumps(document)
+
+
+class Behind(logging.Handler):
+    """Has records written by a thread of its own: whoever logs never waits for whoever reads the log. What is too
+    much is dropped, and counted in a line when there is room again."""
+
+    def __init__(self, stream: logging.Handler) -> None:
+        super().__init__()
+        self._stream = stream
+        self._records: queue.Queue[logging.LogRecord | threading.Event | None] = queue.Queue(WAITING_MAX)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name="busbar-log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            record.msg, record.args = record.getMessage(), None  # what it speaks of may change meanwhile
+        except Exception:  # noqa: BLE001  # whatever the mistake of who logs: the library's way
+            self._stream.handleError(record)
+            return
+        try:
+            self._records.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Until what was logged is written, but not longer than `FLUSH_SECS`: nobody may be reading."""
+        written = threading.Event()
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(written)
+            written.wait(FLUSH_SECS)
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self.flush()
+            with contextlib.suppress(queue.Full):
+                self._records.put_nowait(None)
+        atexit.unregister(self.close)
+        super().close()
+
+    def _work(self) -> None:
+        while (item := self._records.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            self._stream.handle(item)
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                text = f"{dropped} messages were dropped: nobody read the log"
+                lost = logging.LogRecord("busbar.log", logging.WARNING, "", 0, text, None, None)
+                self._stream.handle(lost)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

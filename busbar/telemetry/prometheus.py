@@ -100,7 +100,7 @@ def _requests(tallied: Tallied) -> Iterator[Metric]:
     )
     yield _counter(
         "busbar_translations",
-        "Requests that were answered by a member of another dialect.",
+        "Requests whose last attempt was at a member of another dialect.",
         ("from", "to"),
         tallied.translations,
     )

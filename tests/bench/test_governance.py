@@ -20,7 +20,7 @@ from bench.governed import GOVERNED, Governed
 from bench.load import Job, Run
 from bench.machine import Cores, Machine
 from bench.measure import Plan
-from bench.scenarios import GOVERNED_SCENARIOS, STEADY
+from bench.scenarios import COMPARED_SCENARIOS, STEADY
 from bench.upstream import UPSTREAM_KEY
 from busbar.actors.governance.batch import Load, Loaded
 from busbar.config import load
@@ -63,7 +63,7 @@ def test_the_governed_gateway_has_a_key_with_all_limits_in_a_group_and_prices(
         monkeypatch.setenv(name, token)
     governed = kind(tmp_path, 9000, None)
     file = tmp_path / kind.name / "config"
-    file.write_text(governed.config(9000, GOVERNED_SCENARIOS))
+    file.write_text(governed.config(9000, COMPARED_SCENARIOS))
     governed.prepare(os.environ)
 
     config = load(str(file), None)
@@ -84,7 +84,7 @@ def test_the_governed_gateway_has_a_key_with_all_limits_in_a_group_and_prices(
 
 
 def test_without_governance_the_gateway_is_as_it_is_in_the_default_run(tmp_path: Path) -> None:
-    assert "governance" not in json.loads(Busbar(tmp_path, 9000, None).config(9000, GOVERNED_SCENARIOS))
+    assert "governance" not in json.loads(Busbar(tmp_path, 9000, None).config(9000, COMPARED_SCENARIOS))
 
 
 # --- what is asked when

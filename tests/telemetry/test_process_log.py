@@ -33,6 +33,8 @@ class StandardError:
         configure(level, form, secrets)
 
     def getvalue(self) -> str:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         self._text += self._capsys.readouterr().err
         return self._text
 
@@ -229,3 +231,20 @@ def test_a_crash_that_nobody_caught_is_masked_too() -> None:
     assert "the process crashed" in ran.stderr
     assert "ValueError: the key ***" in ran.stderr
     assert "bbbb" not in ran.stderr
+
+
+def test_a_reader_of_the_log_that_stands_still_holds_nobody_up() -> None:
+    script = (
+        "import logging, time\n"
+        "from busbar.telemetry.process_log import configure\n"
+        "configure('info')\n"
+        "began = time.monotonic()\n"
+        "for number in range(20_000):\n"
+        "    logging.getLogger('busbar').info('%s', 'x' * 200)\n"
+        "print(time.monotonic() - began < 10, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"True\n"  # nobody has read a byte of standard error
+        assert process.stderr is not None
+        assert process.stderr.read().count(b"\n") >= 100
