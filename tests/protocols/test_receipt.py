@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from busbar.protocols.receipt import RECEIPT_ENTRIES_MAX, Entry, Receipt
 
 
@@ -43,3 +45,20 @@ def test_receipts_can_be_compared_whole() -> None:
     assert repr(receipt) == "Receipt([])"
     receipt.dropped("n")
     assert repr(receipt) == "Receipt([Entry(change='dropped', path='n', why='')])"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("messages[2].content[0].cache_control", "messages[2].content[0].cache_control"),
+        ("response_format.json_schema.$defs.x-y", "response_format.json_schema.$defs.x-y"),
+        ("tools[0].my password is hunter2.type", "tools[0].(other).type"),
+        ("x" * 65, "(other)"),
+        (".".join("abcdefgh" for _ in range(100)), ".".join("abcdefgh" for _ in range(100))[:200]),
+        ("ключ", "(other)"),
+    ],
+)
+def test_what_looks_like_no_name_is_not_repeated(path: str, named: str) -> None:
+    receipt = Receipt()
+    receipt.dropped(path)
+    assert receipt.dropped_paths == (named,)

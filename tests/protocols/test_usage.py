@@ -14,7 +14,7 @@ from busbar.protocols.bedrock.usage import write_usage as write_bedrock
 from busbar.protocols.protocol import Hop, Protocol
 from busbar.protocols.receipt import Receipt
 from busbar.protocols.registry import PROTOCOLS
-from busbar.protocols.usage import Usage, added
+from busbar.protocols.usage import Usage, added, believed
 
 ANTHROPIC: Protocol = PROTOCOLS["anthropic"]
 STATED = {
@@ -156,3 +156,10 @@ def test_bedrock_says_it_by_time_to_live(details: Any, hour: int | None) -> None
     assert read is not None
     assert (read.cache_write_tokens, read.cache_write_1h_tokens) == (50, hour)
     assert write_bedrock(read) == stated
+
+
+def test_counts_that_cannot_be_are_not_believed() -> None:
+    sane = Usage(input_tokens=5, output_tokens=2**53)
+    assert believed(sane) is sane
+    absurd = Usage(input_tokens=-1, output_tokens=10**400, cache_read_tokens=3)
+    assert believed(absurd) == Usage(cache_read_tokens=3)
