@@ -39,11 +39,11 @@ TASKS_MORE_MAX = 4
 """What may be left over: connections to providers are kept alive for a while."""
 
 
-async def soak(secs: float, callers_count: int, seed: int) -> list[str]:
+async def soak(secs: float, callers_count: int, seed: int, engine: str | None = None) -> list[str]:
     """What has leaked: nothing, if all is well."""
     async with DemoProviders(host="127.0.0.1", port=0, keys=frozenset({"soak", "AKIDSOAK:soak"})) as providers:
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "config.yaml").write_text(configuration(providers.base_url))
+            (Path(folder) / "config.yaml").write_text(configuration(providers.base_url, engine))
             async with Gateway(Path(folder)) as gateway:
                 return await _watch(gateway, secs, callers_count, seed)
 
@@ -112,7 +112,7 @@ def slope_kb_per_min(samples: Sequence[Sample]) -> float:
     return 60 * above / sum((at - mean_at) ** 2 for at in times)
 
 
-def configuration(base_url: str) -> str:
+def configuration(base_url: str, engine: str | None = None) -> str:
     """Pools over good and faulty members of all dialects, with each kind of recovery."""
     providers = {
         f"demo-{dialect}": {
@@ -147,7 +147,13 @@ def configuration(base_url: str) -> str:
         }
         for number, fault in enumerate(FAULTS)
     }
-    document = {"listen": "127.0.0.1:0", "providers": providers, "models": models, "pools": pools}
+    document: dict[str, object] = {
+        "listen": "127.0.0.1:0",
+        "providers": providers,
+        "models": models,
+        "pools": pools,
+        **({} if engine is None else {"upstream_engine": engine}),
+    }
     return yaml.safe_dump(document, sort_keys=False)
 
 
@@ -165,9 +171,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--secs", type=float, default=1200.0, help="how long (default: 1200)")
     parser.add_argument("--callers", type=int, default=24, help="at once (default: 24)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--engine", choices=("lean", "aiohttp", "auto"), help="of the upstream (default: the gateway's)"
+    )
     options = parser.parse_args(argv)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the providers', when the gateway hangs up
-    leaks = asyncio.run(soak(options.secs, options.callers, options.seed))
+    leaks = asyncio.run(soak(options.secs, options.callers, options.seed, options.engine))
     for leak in leaks:
         print(f"LEAK: {leak}", file=sys.stderr)
     print("leaked: nothing" if not leaks else f"leaked: {len(leaks)} things")

@@ -339,7 +339,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: LimitsConfig = LimitsConfig()
     observability: ObservabilityConfig = ObservabilityConfig()
     governance: GovernanceConfig = GovernanceConfig()
-    upstream_engine: UpstreamEngine = "aiohttp"
+    upstream_engine: UpstreamEngine = "auto"
     notes: tuple[str, ...] = ()
     """What an operator may want to know and nothing has to be done about."""
 
@@ -377,4 +377,4 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
     observability: ObservabilityConfig = ObservabilityConfig()
     governance: GovernanceConfig = GovernanceConfig()
     limits: LimitsConfig = LimitsConfig()
-    upstream_engine: UpstreamEngine = "aiohttp"
+    upstream_engine: UpstreamEngine = "auto"
