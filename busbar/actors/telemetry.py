@@ -124,7 +124,7 @@ class RequestDone(Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     """Of the virtual key that it was made with."""
     picodollars: int | None = None
-    """What its answer cost; None: nobody is charged, or it was cut."""
+    """What its answer cost; of a cut one what was seen of it; None: nobody is charged."""
     dropped_fields: tuple[str, ...] = ()
     unix_secs: float = 0.0
     """When it came."""

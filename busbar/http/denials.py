@@ -4,11 +4,9 @@ when. Texts name keys and groups as the operator named them."""
 from __future__ import annotations
 
 from busbar.actors.governance.messages import Budget, Denial, Denied, Rate
-from busbar.actors.governance.money import nanodollars
+from busbar.actors.governance.money import PICODOLLARS_PER_DOLLAR, nanodollars
 from busbar.actors.governance.periods import utc
 from busbar.protocols.errors import ErrorKind, ErrorReport, Quota
-
-PICODOLLARS = 10**12
 
 STORE_FAILS = ErrorReport(
     kind=ErrorKind.EXHAUSTED,
@@ -90,6 +88,6 @@ def _over_rate(level: str, rate: Rate) -> ErrorReport:
 
 def dollars(picodollars: int) -> str:
     """`$1.25`, with as many digits as it takes to see a difference, at least two."""
-    whole, rest = divmod(picodollars, PICODOLLARS)
+    whole, rest = divmod(picodollars, PICODOLLARS_PER_DOLLAR)
     digits = f"{rest:012d}".rstrip("0")[:9].rstrip("0")
     return f"${whole}.{digits:0<2}"

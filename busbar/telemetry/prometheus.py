@@ -136,7 +136,7 @@ def _attempts(tallied: Tallied) -> Iterator[Metric]:
     )
     yield _counter(
         "busbar_spend_usd",
-        "What whole answers to virtual keys cost, under the member that ended them. The ledger has all of it.",
+        "What answers to virtual keys cost, cut ones too, under the member of the last attempt.",
         lane,
         {key: picodollars / PICODOLLARS_PER_DOLLAR for key, picodollars in tallied.picodollars.items()},
     )

@@ -87,7 +87,7 @@ class RequestRecord(Struct, frozen=True, gc=False):
     usage: UsageRecord | None
     """Of all attempts together."""
     cost: CostRecord | None
-    """Null: nobody is charged, or it was cut."""
+    """Null: nobody is charged."""
     dropped_fields: tuple[str, ...]
     """Paths of what the one side said, and the other's dialect cannot."""
     trace_id: str | None
@@ -139,7 +139,7 @@ def timestamp(unix_secs: float) -> str:
 
 
 def cost_nanodollars(request: RequestDone) -> int | None:
-    """What the request cost; None: nobody is charged, or it was cut."""
+    """What the request cost; None: nobody is charged."""
     return None if request.picodollars is None else nanodollars(request.picodollars)
 
 

@@ -19,7 +19,8 @@ from msgspec.structs import force_setattr
 
 from busbar.actors.governance.batch import Tokens, UsageKey
 
-PICODOLLARS_PER_CENT = 10**10
+PICODOLLARS_PER_DOLLAR = 10**12
+PICODOLLARS_PER_CENT = PICODOLLARS_PER_DOLLAR // 100
 PICODOLLARS_PER_NANODOLLAR = 1000
 
 
