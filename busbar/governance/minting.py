@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Literal
 
@@ -25,12 +24,6 @@ def mint_secret() -> str:
 def mint_id(prefix: IdPrefix) -> str:
     """The id of a virtual key or a group: `vk_` or `grp_` and 16 hexadecimal digits. Raises `NoEntropy`."""
     return f"{prefix}_{random_bytes(_ID_BYTES).hex()}"
-
-
-def secret_hash(secret: str) -> bytes:
-    """What is kept of a secret: its SHA-256. Salt and stretching are for what people choose: nobody can try all of
-    2**256. Takes any text, so that whatever a caller presents can be looked up."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def random_bytes(count: int) -> bytes:

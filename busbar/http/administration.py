@@ -22,6 +22,7 @@ import pykka
 from msgspec import Struct
 
 from busbar.actors.governance.batch import UsageRead
+from busbar.actors.governance.keyring import secret_hash
 from busbar.actors.governance.messages import (
     ChangeGroup,
     ChangeKey,
@@ -43,7 +44,7 @@ from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.scopes import SCOPES_MAX, Group, VirtualKey
 from busbar.actors.runtime import Clock, LoopRef, MailboxFull
 from busbar.governance.aws_pair import SeedError
-from busbar.governance.minting import IdPrefix, NoEntropy, mint_id, mint_secret, secret_hash
+from busbar.governance.minting import IdPrefix, NoEntropy, mint_id, mint_secret
 from busbar.governance.pairs import AwsPairs
 from busbar.http.administration_bodies import (
     GroupPatch,

@@ -23,8 +23,8 @@ from bench.measure import Plan
 from bench.scenarios import COMPARED_SCENARIOS, STEADY
 from bench.upstream import UPSTREAM_KEY
 from busbar.actors.governance.batch import Load, Loaded
+from busbar.actors.governance.keyring import secret_hash
 from busbar.config import load
-from busbar.governance.minting import secret_hash
 from busbar.store.database import Database
 
 MACHINE = Machine(cpu="a cpu", cores=2, memory_gb=1, kernel="Linux", python="CPython", versions={})

@@ -20,8 +20,8 @@ from typing import Any
 import aiohttp
 
 from busbar.actors.governance.batch import Batch, Commit, Committed, Load, Loaded, ReadUsage, Tokens, UsageRead
+from busbar.actors.governance.keyring import secret_hash
 from busbar.actors.governance.scopes import Group, VirtualKey
-from busbar.governance.minting import secret_hash
 from busbar.store.database import Database
 
 from .governed import ADMIN, GovernedWorld

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from busbar.actors.governance.keyring import secret_hash
 from busbar.governance.aws_pair import create_seed, new_access_key_id
-from busbar.governance.minting import NoEntropy, mint_id, mint_secret, secret_hash
+from busbar.governance.minting import NoEntropy, mint_id, mint_secret
 
 
 def test_secrets_and_ids_have_their_shapes_and_never_come_again() -> None:

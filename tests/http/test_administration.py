@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from governance_world import TARIFF, Bank, charge
 
+from busbar.actors.governance.keyring import secret_hash
 from busbar.governance import minting
 from busbar.governance.aws_pair import read_seed, secret_access_key, seed_path
-from busbar.governance.minting import secret_hash
 from busbar.governance.pairs import AwsPairs
 from busbar.http.administration import Administration, Answer
 from busbar.testing import Kit

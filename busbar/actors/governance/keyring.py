@@ -18,7 +18,7 @@ class Keyring:
 
     def find(self, secret: str) -> VirtualKey | None:
         """By the secret. What is looked up is its SHA-256, so that the time it takes tells nothing about any key."""
-        return self._by_hash.get(hashlib.sha256(secret.encode()).digest())
+        return self._by_hash.get(secret_hash(secret))
 
     def find_aws(self, access_key_id: str) -> VirtualKey | None:
         """By the public half of an AWS-shaped pair."""
@@ -44,3 +44,9 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._by_hash)} keys)"
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is kept of a secret: its SHA-256. Salt and stretching are for what people choose: nobody can try all of
+    2**256. Takes any text, so that whatever a caller presents can be looked up."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
