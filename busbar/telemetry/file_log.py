@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import re
 import stat
-import threading
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from queue import SimpleQueue
 
 from busbar.actors.request_log import Batch, Failed, Result, Sent
+from busbar.worker import Worker
 
 logger = logging.getLogger("busbar.telemetry")
 
@@ -26,28 +24,20 @@ FILES_KEPT_MAX = 1000
 _NUMBER = re.compile(r"[1-9][0-9]{0,2}|1000")
 """Of a file that was put aside. What else there is beside the log (`.20260101`, `.bak`) is somebody else's."""
 
-_Task = tuple[Batch, Callable[[Result], None], asyncio.AbstractEventLoop]
-
 
 class FileLog:
-    """An `Outlet` to one file. See `LogFile` for what is done to it.
-
-    The queue has no bound of its own: who submits waits for the answer to one batch before the next. A disk that
-    hangs holds up this thread, and nobody else.
-    """
+    """An `Outlet` to one file. See `LogFile` for what is done to it. A disk that hangs holds up its thread only."""
 
     def __init__(self, path: Path, *, max_bytes: int, files_kept: int) -> None:
         """Starts the thread, which opens the file at once: what is wrong with it is seen at the start."""
         self.name = str(path)
         self._file = LogFile(path, max_bytes=max_bytes, files_kept=files_kept)
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._closed = False
-        # A daemon: a process that ends must not wait for a disk that hangs.
-        self._thread = threading.Thread(target=self._work, name="busbar-request-log", daemon=True)
-        self._thread.start()
+        self._worker: Worker[Batch, Result] = Worker(
+            "busbar-request-log", self._write, begin=self._open, end=self._file.close
+        )
 
     def __repr__(self) -> str:
-        return f"<FileLog {self.name}{', closed' if self._closed else ''}>"
+        return f"<FileLog {self.name}{', closed' if self._worker.closed else ''}>"
 
     def submit(self, batch: Batch, done: Callable[[Result], None]) -> None:
         """See `Outlet.submit`. After `close`, every batch fails.
@@ -55,36 +45,19 @@ class FileLog:
         Raises:
             RuntimeError: no loop is running.
         """
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            loop.call_soon(done, Failed("it is closed"))
-        else:
-            self._tasks.put((batch, done, loop))
+        self._worker.submit(batch, done, refusal=Failed("it is closed"))
 
     def close(self, timeout_secs: float) -> None:
         """Write what was submitted, and let the file go. Blocks until then, at most so long; idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._tasks.put(None)
-        self._thread.join(timeout_secs)
-        if self._thread.is_alive():
+        if not self._worker.close(timeout_secs):
             logger.error("the request log to %s: the disk does not answer, the last records may be lost", self.name)
 
-    def _work(self) -> None:
+    def _open(self) -> None:
         try:
             self._file.open()
         except (OSError, ValueError) as error:
-            logger.error(
-                "the request log to %s cannot be opened: %s", self.name, getattr(error, "strerror", None) or error
-            )
-        while (task := self._tasks.get()) is not None:
-            batch, done, loop = task
-            result = self._write(batch)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
-                loop.call_soon_threadsafe(done, result)
-            # Whoever waits for the next batch must not hold on to this one.
-            del task, batch, done, loop, result
-        self._file.close()
+            reason = getattr(error, "strerror", None) or error
+            logger.error("the request log to %s cannot be opened: %s", self.name, reason)
 
     def _write(self, batch: Batch) -> Result:
         try:
