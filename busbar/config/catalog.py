@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from busbar.config.problems import Report, did_you_mean
 from busbar.config.source import Mapping, Node, Scalar
 
-MERGED_KEYS = ("error_map", "error_status", "error_texts", "headers", "health")
+MERGED_KEYS = ("error_map", "error_status", "error_texts", "headers", "health", "variables", "identity", "body")
 """Tables in which the operator's entries join the catalog's; everything else is replaced."""
 
-_KEY_SOURCES = ("api_key_env", "api_key")
+_KEY_SOURCES = ("api_key_env", "api_key", "api_key_file", "api_key_command", "api_keys")
 
 
 def catalog_entries(document: Mapping, report: Report) -> Mapping:

@@ -130,6 +130,8 @@ def _resolve(
         observability=written.observability,
         governance=written.governance,
         upstream_engine=written.upstream_engine,
+        tls=written.tls,
+        security=written.security,
         notes=notes(
             written.auth,
             not is_loopback(host),

@@ -7,9 +7,9 @@ from collections.abc import Mapping as Environment
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from busbar.config.expand import variable
+from busbar.config.credentials import CredentialResolver
 from busbar.config.problems import KeyPath, Report, shown
-from busbar.config.read import CREDENTIAL, malformed_credential, place
+from busbar.config.read import place
 from busbar.config.schema import HEADER_NAME_PATTERN, AuthStyle, ProviderConfig, ProviderEntry
 from busbar.config.secret import Secret
 from busbar.config.source import Mapping, Scalar
@@ -43,6 +43,8 @@ _CONNECTION_HEADERS = frozenset(
 )
 _HEADER_NAME = re.compile(HEADER_NAME_PATTERN)
 _HEADER_VALUE = re.compile(r"([!-~]([ -~]*[!-~])?)?\Z")
+_VARIABLE = re.compile(r"\{([A-Za-z0-9_]{1,64})\}")
+_VARIABLE_VALUE = re.compile(r"[A-Za-z0-9._@-]{1,200}\Z")
 _URL_CHARACTERS = re.compile(r"[!-~]+\Z")
 
 
@@ -51,9 +53,8 @@ class ProviderResolver:
 
     def __init__(self, root: Mapping, env: Environment[str, str], passthrough: bool, report: Report) -> None:
         self._root = root
-        self._env = env
-        self._passthrough = passthrough
         self._report = report
+        self._credentials = CredentialResolver(root, env, passthrough, report)
 
     def resolve(self, entry: ProviderEntry) -> ProviderConfig:
         """The provider that `entry` describes; incomplete where something was reported."""
@@ -62,9 +63,15 @@ class ProviderResolver:
             name=entry.name,
             protocol=entry.protocol,
             base_url=self._base_url(entry),
-            path=entry.path,
+            path=self._filled(entry, "path", entry.path),
+            stream_path=self._filled(entry, "stream_path", entry.stream_path),
+            count_path=self._filled(entry, "count_path", entry.count_path),
+            body=entry.body,
             auth=auth,
-            api_key=self._api_key(entry, auth),
+            keys=self._credentials.keys(entry, auth),
+            identity=self._credentials.identity(entry, auth),
+            display_name=entry.display_name,
+            docs=entry.docs,
             error_map=entry.error_map,
             error_status=self._error_status(entry),
             error_texts={text.lower(): kind for text, kind in entry.error_texts.items()},
@@ -73,39 +80,32 @@ class ProviderResolver:
         )
 
     def _base_url(self, entry: ProviderEntry) -> str:
-        complaint = url_complaint(entry.base_url)
-        if complaint:
+        filled = self._filled(entry, "base_url", entry.base_url)
+        assert filled is not None, "there was one"
+        complaint = url_complaint(filled)
+        if complaint and not _VARIABLE.search(filled):
             self._add(entry, "base_url", complaint)
-        return entry.base_url.rstrip("/")
+        return filled.rstrip("/")
 
-    def _api_key(self, entry: ProviderEntry, auth: AuthStyle) -> Secret | None:
-        if entry.api_key is not None and entry.api_key_env is not None:
-            self._add(entry, "api_key", "there is also api_key_env; keep one of them")
-        if self._passthrough or auth == "none":
+    def _filled(self, entry: ProviderEntry, key: str, template: str | None) -> str | None:
+        """`template` with the operator's `variables` in it; `{model}` stays in a path until there is a request."""
+        if template is None:
             return None
-        if entry.api_key is not None:
-            return entry.api_key
-        if entry.api_key_env is not None:
-            return self._key_from_environment(entry, entry.api_key_env)
-        if auth == "sigv4":
-            return None  # AWS's own chain of credentials is asked
-        written = (self._root.get("providers", entry.name, key) for key in ("api_key", "api_key_env"))
-        if all(node is None or (isinstance(node, Scalar) and node.value is None) for node in written):
-            self._add(entry, "api_key_env", "this key is required: the name of the variable that holds the key")
-        return None
 
-    def _key_from_environment(self, entry: ProviderEntry, name: str) -> Secret | None:
-        value = self._env.get(name)
-        if value is not None and CREDENTIAL.match(value):
-            return Secret(value)
-        complaint = "is not set" if value is None else f"cannot be used: {malformed_credential(value)}"
-        path: KeyPath = ("providers", entry.name, "api_key_env")
-        file, line = place(self._root, path)
-        own_file, own_line = place(self._root, path[:2])
-        if file != own_file:  # the catalog named the variable; the operator chose the provider
-            file, line = own_file, own_line
-        self._report.add(file, line, path, f"environment variable {variable(name)} {complaint}")
-        return None
+        def value(match: re.Match[str]) -> str:
+            name = match[1]
+            if name == "model" and key != "base_url":
+                return match[0]
+            given = entry.variables.get(name)
+            if given is None:
+                self._add(entry, "variables", f"`{key}` has {{{name}}} in it; write `variables: {{{name}: …}}`")
+            elif not _VARIABLE_VALUE.match(given):
+                self._add(entry, "variables", "expected letters, digits and . _ - @ alone", name)
+            else:
+                return given
+            return match[0]
+
+        return _VARIABLE.sub(value, template)
 
     def _error_status(self, entry: ProviderEntry) -> dict[int, FailureClass]:
         for status, kind in entry.error_status.items():

@@ -117,6 +117,7 @@ class Answering:
             framing=self.call.framing,
             now=int(self._clock.time()),
             nonce=self.call.request_id,
+            changes=self.lane.changes,
         )
 
     @property

@@ -140,8 +140,9 @@ class Attempt:
         return self._own_request() if it.same and it.prefill is None else it.crossing.body
 
     def _own_request(self) -> bytes:
-        call = self._call
-        return own_request(call.ingress, call.body, self._lane.upstream_model, self._answering.own_receipt)
+        call, lane = self._call, self._lane
+        changes = lane.changes and lane.changes_for(call.operation)
+        return own_request(call.ingress, call.body, lane.upstream_model, self._answering.own_receipt, changes)
 
     async def _exchange_with_provider(self, body: bytes) -> Failed | None:
         call, lane, it = self._call, self._lane, self._answering

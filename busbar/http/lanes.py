@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -24,6 +25,11 @@ class Lane(Struct, frozen=True, kw_only=True):
     upstream_model: str
     base_url: str
     path: str | None
+    """This and the next two may hold `{model}`."""
+    stream_path: str | None = None
+    count_path: str | None = None
+    changes: Mapping[str, object] = {}
+    """Fields of the body's top level that this provider wants otherwise; None: it wants none of that name."""
     auth_style: str
     signer: Signer | None
     """None where the caller's own key goes upstream."""
@@ -68,13 +74,25 @@ class Lane(Struct, frozen=True, kw_only=True):
         return make_signer(self.auth_style, key)
 
     def _path(self, stream: bool, operation: Operation) -> str:
+        model = self.upstream_model
         if operation == "count_tokens":
             assert self.protocol.count_path is not None, "only dialects that count have the route"
-            return self.protocol.count_path(self.upstream_model)
-        return self.path or self.protocol.egress_path(self.upstream_model, stream)
+            return _filled(self.count_path, model) or self.protocol.count_path(model)
+        template = (self.stream_path if stream else None) or self.path
+        return _filled(template, model) or self.protocol.egress_path(model, stream)
+
+    def changes_for(self, operation: Operation) -> Mapping[str, object]:
+        """What of `changes` applies. Where tokens are counted, the body names the model whatever the path says."""
+        if operation == "count_tokens" and "model" in self.changes:
+            return {name: value for name, value in self.changes.items() if name != "model"}
+        return self.changes
 
     def __repr__(self) -> str:
         return f"Lane({self.model} at {self.provider})"
+
+
+def _filled(template: str | None, model: str) -> str | None:
+    return template and template.replace("{model}", quote(model, safe="@:"))
 
 
 def build_lanes(config: Config) -> dict[str, Lane]:
@@ -91,6 +109,9 @@ def build_lanes(config: Config) -> dict[str, Lane]:
             upstream_model=model.upstream_model,
             base_url=provider.base_url,
             path=provider.path,
+            stream_path=provider.stream_path,
+            count_path=provider.count_path,
+            changes=provider.body,
             auth_style=provider.auth,
             signer=None if passthrough and provider.auth != "none" else make_signer(provider.auth, key),
             headers=provider.wire_headers(),

@@ -6,6 +6,7 @@ came as. Only a hop to another dialect decodes the whole document.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -67,9 +68,10 @@ class Body:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidRequest(name, "not valid JSON") from None
 
-    def for_model(self, model: str) -> bytes:
-        """The same body for another model. Bytes as they came, but for `model` and the space between top fields."""
-        return _encode({**self._fields, "model": model})
+    def with_changes(self, changes: Mapping[str, object]) -> bytes:
+        """The same body with these fields of the top level set, or removed where None. All else is the bytes that it
+        came as, but for the space between top fields."""
+        return _encode(changed(self._fields, changes))
 
     def document(self) -> Document:
         """The whole body, decoded; a new copy each time, so that every attempt starts from the caller's original.
@@ -81,6 +83,16 @@ class Body:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest("", f"The body is not valid JSON: {_reason(error)}") from None
         return document
+
+
+def changed(fields: Mapping[str, Any], changes: Mapping[str, object]) -> Mapping[str, Any]:
+    """`fields` with `changes` made: None removes a field."""
+    if not changes:
+        return fields
+    merged = {**fields, **changes}
+    if None not in changes.values():
+        return merged
+    return {name: value for name, value in merged.items() if value is not None or name not in changes}
 
 
 def _deeper_than(raw: bytes, depth_max: int) -> bool:

@@ -81,6 +81,8 @@ class Hop(Struct, frozen=True, kw_only=True):
     nonce: str = "0"
     trace: Trace = Trace()
     """The stream has been begun already."""
+    changes: Mapping[str, object] = {}
+    """Fields of the request's top level that this provider wants otherwise; None: it wants none of that name."""
 
 
 class Route(Struct, frozen=True, kw_only=True):

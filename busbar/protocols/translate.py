@@ -12,7 +12,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
-from busbar.protocols.body import Body
+from busbar.protocols.body import Body, changed
 from busbar.protocols.continuity import TurnCollector
 from busbar.protocols.errors import ErrorReport
 from busbar.protocols.failures import FailureSignal
@@ -68,18 +68,26 @@ def translate_request(source: Protocol, target: Protocol, document: Document, ho
 def write_request(source: Protocol, target: Protocol, request: Request, hop: Hop) -> TranslatedRequest:
     """A request that was read from `source`, as the target's."""
     receipt = Receipt(spell=partial(source.spell, request))
-    body = _encode(target.write_request(request, hop, receipt))
+    body = _encode(changed(target.write_request(request, hop, receipt), hop.changes))
     return TranslatedRequest(body=body, receipt=receipt, stream_usage=bool(request.stream_usage))
 
 
-def own_request(protocol: Protocol, body: Body, model: str, receipt: Receipt) -> bytes:
-    """The caller's request for a provider of its own dialect: as it came, but for the model's name, and for what an
-    earlier hop may have left in it."""
+def own_request(
+    protocol: Protocol,
+    body: Body,
+    model: str,
+    receipt: Receipt,
+    changes: Mapping[str, object] = MappingProxyType({}),
+) -> bytes:
+    """The caller's request for a provider of its own dialect: as it came, but for the model's name, what the provider
+    wants otherwise (`changes`), and what an earlier hop may have left in it."""
+    if protocol.model_in == "body":
+        changes = {"model": model, **changes}
     if any(trace in body.raw for trace in protocol.hop_traces):
         mended = protocol.mend_request(body.document(), receipt)
         if mended is not None:
-            return without_seals(_encode({**mended, "model": model} if protocol.model_in == "body" else mended))
-    return without_seals(body.for_model(model) if protocol.model_in == "body" else body.raw)
+            return without_seals(_encode(changed(mended, changes)))
+    return without_seals(body.with_changes(changes) if changes else body.raw)
 
 
 def translate_response(

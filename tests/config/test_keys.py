@@ -21,7 +21,7 @@ from busbar.config import (
     Secret,
     TripConfig,
 )
-from busbar.config.schema import GovernanceConfig, ObservabilityConfig
+from busbar.config.schema import GovernanceConfig, KeySource, ObservabilityConfig
 from busbar.config.support import SUPPORTED_VALUES
 from busbar.protocols.failures import FailureClass
 from tests.config.conftest import BASE, ENV, Complaints, Read
@@ -158,7 +158,7 @@ providers:
         base_url="http://localhost:9000/deep",
         path="/messages?beta=true",
         auth="api-key",
-        api_key=Secret("token-of-a-client"),
+        keys=(KeySource(env="TOKEN", value=Secret("token-of-a-client")),),
         error_map={
             "1113": FailureClass.BILLING,
             "busy": FailureClass.RATE_LIMIT,

@@ -35,17 +35,15 @@ def refusal(raw: bytes) -> InvalidRequest:
 
 
 @given(document=OBJECTS, model=st.text(min_size=1, max_size=12), indent=st.sampled_from([None, 2]))
-def test_for_model_changes_the_model_and_nothing_else(
-    document: dict[str, Any], model: str, indent: int | None
-) -> None:
+def test_a_change_touches_nothing_else(document: dict[str, Any], model: str, indent: int | None) -> None:
     body = Body(json.dumps(document, indent=indent).encode())
-    assert json.loads(body.for_model(model)) == {**document, "model": model}
+    assert json.loads(body.with_changes({"model": model})) == {**document, "model": model}
     assert body.document() == document, "the original is untouched"
 
 
-def test_for_model_keeps_bytes_and_order() -> None:
+def test_a_change_of_the_model_keeps_bytes_and_order() -> None:
     raw = b'{ "z": 1.50e+2, "model" : "mine", "text": "\\u00e9\\/", "big": 12345678901234567890123, "list": [ 1,2 ] }'
-    assert Body(raw).for_model("theirs") == (
+    assert Body(raw).with_changes({"model": "theirs"}) == (
         b'{"z":1.50e+2,"model":"theirs","text":"\\u00e9\\/","big":12345678901234567890123,"list":[ 1,2 ]}'
     )
 
