@@ -50,7 +50,6 @@ class BreakerCell:
         "_held",
         "_outcomes",
         "_probe_out",
-        "_window_secs",
         "benched_until",
         "consecutive_failures",
         "epoch",
@@ -58,10 +57,11 @@ class BreakerCell:
         "state",
         "streak",
         "trips",
+        "window_secs",
     )
 
     def __init__(self, window_secs: float) -> None:
-        self._window_secs = window_secs
+        self.window_secs = window_secs
         self._outcomes: deque[tuple[float, bool]] = deque()
         self._failures = 0
         self._probe_out = False
@@ -169,7 +169,7 @@ class BreakerCell:
         )
 
     def _expire(self, now: float) -> None:
-        oldest = now - self._window_secs
+        oldest = now - self.window_secs
         outcomes = self._outcomes
         while outcomes and (outcomes[0][0] <= oldest or len(outcomes) > WINDOW_OUTCOMES_MAX):
             self._failures -= outcomes.popleft()[1]

@@ -103,8 +103,14 @@ class FaultBoard:
         return f"FaultBoard({', '.join(f'{fault.member}: {fault.kind}' for fault in self.in_force.values())})"
 
 
+class Members(Struct, frozen=True):
+    """To Faults: these are all that a fault may befall."""
+
+    names: frozenset[str]
+
+
 class Faults(LoopActor):
-    """Understands Inject, Lift, Snapshot. Each change is logged, once, by `busbar.audit`.
+    """Understands Members, Inject, Lift, Snapshot. Each change is logged, once, by `busbar.audit`.
 
     Its faults end with it: nobody else would end them.
     """
@@ -128,6 +134,15 @@ class Faults(LoopActor):
     ) -> None:
         del exception_type, exception_value, traceback
         self._end_all()
+
+    @handles(Members)
+    def members(self, message: Members) -> None:
+        """The configuration has changed. Faults of members that are no more are lifted."""
+        self._members = message.names
+        self.renew_with(self._board, message.names)
+        for fault in [fault for fault in self._board.in_force.values() if fault.member not in message.names]:
+            self._end(fault)
+            _log("lift", fault, ITSELF)
 
     @handles(Inject)
     def inject(self, message: Inject) -> dict[str, Any] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from busbar.actors.continuity import Continuity
 from busbar.actors.governance.batch import Store
@@ -13,11 +15,23 @@ from busbar.actors.governance.desk import Desk
 from busbar.actors.governance.governance import Governance
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.ledger import Ledger
+from busbar.actors.governance.messages import Retariff
 from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.outbox import Outbox
 from busbar.actors.journal import Journal
 from busbar.actors.member import Member, MemberSpec
-from busbar.actors.messages import Directory, Drain, MemberStarted, Resolve, Snapshot, Terms
+from busbar.actors.messages import (
+    Directory,
+    Drain,
+    MemberStarted,
+    Reload,
+    Reshape,
+    Resolve,
+    Respec,
+    Retire,
+    Snapshot,
+    Terms,
+)
 from busbar.actors.metrics import Metrics
 from busbar.actors.pool import Pool, PoolMember, PoolSpec
 from busbar.actors.runtime import LoopActor, LoopRef, handles
@@ -32,7 +46,7 @@ from busbar.actors.supervision import (
     RestartPolicy,
     SupervisionPolicy,
 )
-from busbar.actors.tallies import Labels
+from busbar.actors.tallies import Labels, Relabel
 from busbar.actors.two_stage import TwoStagePolicy
 
 
@@ -57,6 +71,10 @@ class PoolPlan(Struct, frozen=True, kw_only=True):
     least_bad: bool = False
     queue_secs: float | None = None
 
+    def is_judged_like(self, other: PoolPlan) -> bool:
+        """Whether what a policy has learned for one holds for the other."""
+        return self.breaker == other.breaker and _recipe(self.policy) == _recipe(other.policy)
+
 
 class GatewayPlan(Struct, frozen=True, kw_only=True):
     """Everything that the tree is made from."""
@@ -74,6 +92,35 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
     def own_pool(self, model: str) -> str:
         """The name of a model's implicit pool. A pool may be named like a model; the two keep separate cells."""
         return f"{model} (direct)" if any(pool.name == model for pool in self.pools) else model
+
+    @property
+    def own_pools(self) -> tuple[PoolPlan, ...]:
+        """The implicit ones."""
+        return tuple(
+            PoolPlan(
+                name=self.own_pool(spec.model),
+                members=(PoolLine(model=spec.model, terms=self.direct.get(spec.model, Terms())),),
+            )
+            for spec in self.members
+        )
+
+    @property
+    def every_pool(self) -> tuple[PoolPlan, ...]:
+        """The configured ones, then the implicit ones."""
+        return (*self.pools, *self.own_pools)
+
+    def labels(self) -> Labels:
+        """What metrics tell apart."""
+        return Labels(
+            self.protocols, {pool.name: tuple(line.model for line in pool.members) for pool in self.every_pool}
+        )
+
+
+def _recipe(policy: Callable[[PoolContext], SupervisionPolicy]) -> object:
+    """`functools.partial` compares by identity; what it stands for does not."""
+    if isinstance(policy, partial):
+        return policy.func, policy.args, policy.keywords
+    return policy
 
 
 class SinkPlan(Struct, frozen=True, kw_only=True):
@@ -107,7 +154,7 @@ class GatewayPolicy(RestartPolicy):
 
 
 class Gateway(LoopActor):
-    """Understands Resolve, Drain, MemberStarted, Snapshot.
+    """Understands Resolve, Reload, Drain, MemberStarted, Snapshot.
 
     Besides the configured pools there is an implicit pool of one for each model: the cell that direct routes use.
     """
@@ -121,6 +168,8 @@ class Gateway(LoopActor):
         self._members: dict[str, LoopRef] = {}
         self._pools: dict[str, LoopRef] = {}
         self._direct: dict[str, LoopRef] = {}
+        self._policies: dict[str, SupervisionPolicy] = {}
+        """By the pool's name, implicit ones included."""
         self._listing: dict[str, list[LoopRef]] = {}
         self._metrics: LoopRef | None = None
         self._continuity: LoopRef | None = None
@@ -129,23 +178,15 @@ class Gateway(LoopActor):
         self._draining = False
 
     def on_start(self) -> None:
-        self._sinks = tuple(self.spawn(sink.actor, *sink.arguments, name=sink.name) for sink in self._plan.sinks)
+        plan = self._plan
+        self._sinks = tuple(self.spawn(sink.actor, *sink.arguments, name=sink.name) for sink in plan.sinks)
         self._metrics = self.spawn(
-            Metrics, self.spawn(Journal, name="journal"), self._sinks, self._labels(), name="metrics"
+            Metrics, self.spawn(Journal, name="journal"), self._sinks, plan.labels(), name="metrics"
         )
         self._continuity = self.spawn(Continuity, name="continuity")
-        if self._plan.governance is not None:
-            self._spawn_governance(self._plan.governance)
-        for spec in self._plan.members:
-            self._members[spec.model] = self.spawn(Member, spec, name=f"member:{spec.model}")
-        for pool in self._plan.pools:
-            self._pools[pool.name] = self._spawn_pool(pool, pool.name, f"pool:{pool.name}")
-        for spec in self._plan.members:
-            name = self._plan.own_pool(spec.model)
-            alone = PoolPlan(
-                name=name, members=(PoolLine(model=spec.model, terms=self._plan.direct.get(spec.model, Terms())),)
-            )
-            self._direct[spec.model] = self._spawn_pool(alone, name, f"direct:{spec.model}")
+        if plan.governance is not None:
+            self._spawn_governance(plan.governance)
+        self._lay_out(None)
 
     @handles(Resolve)
     def resolve(self, _message: Resolve) -> Directory:
@@ -162,6 +203,20 @@ class Gateway(LoopActor):
             governance=dict(self._governance),
         )
 
+    @handles(Reload)
+    def reload(self, message: Reload) -> Directory:
+        """What lasts as long as the process (the store, the sinks) stays as it is."""
+        before, plan = self._plan, message.plan
+        assert isinstance(plan, GatewayPlan), "nothing else describes a tree"
+        assert self._metrics is not None, "on_start has run"
+        self._plan = replace(plan, generation=before.generation + 1, sinks=before.sinks)
+        self.renew_with(self._plan)
+        self._lay_out(before)
+        self._metrics.tell(Relabel(self._plan.labels()))
+        if plan.governance is not None and self._governance:
+            self._governance["governance"].tell(Retariff(plan.governance.tariff))
+        return self.resolve(Resolve())
+
     @handles(MemberStarted)
     def member_started(self, message: MemberStarted) -> None:
         """A member that starts anew has lost its pools: each that lists it joins it again."""
@@ -176,12 +231,6 @@ class Gateway(LoopActor):
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         return {"generation": self._plan.generation, "draining": self._draining}
 
-    def _labels(self) -> Labels:
-        plan = self._plan
-        pools = {pool.name: tuple(line.model for line in pool.members) for pool in plan.pools}
-        own = {plan.own_pool(spec.model): (spec.model,) for spec in plan.members}
-        return Labels(plan.protocols, {**pools, **own})
-
     def _spawn_governance(self, plan: GovernancePlan) -> None:
         ledger = self.spawn(Ledger, plan.store, Outbox(), name="ledger")
         governance = self.spawn(
@@ -189,9 +238,70 @@ class Gateway(LoopActor):
         )
         self._governance = {"governance": governance, "ledger": ledger}
 
-    def _spawn_pool(self, plan: PoolPlan, name: str, actor_name: str) -> LoopRef:
-        spec = PoolSpec(
-            name=name,
+    # --- members, and the pools over them
+
+    def _lay_out(self, before: GatewayPlan | None) -> None:
+        """Makes the tree what the plan says, from what it was `before`."""
+        plan = self._plan
+        retiring = self._place_members(before)
+        pools, direct, policies = self._pools, self._direct, self._policies
+        known = {} if before is None else {pool.name: pool for pool in before.every_pool}
+        self._pools, self._direct, self._policies = {}, {}, {}
+        for pool in plan.pools:
+            self._pools[pool.name] = self._place(pool, "pool", known, pools.pop(pool.name, None), policies)
+        for pool in plan.own_pools:
+            model = pool.members[0].model
+            ref = direct.pop(model, None) if pool.name in known else None
+            self._direct[model] = self._place(pool, "direct", known, ref, policies)
+        gone = [*pools.values(), *direct.values()]
+        for ref in (*gone, *retiring):
+            ref.tell(Retire())
+        there = {**self._pools, **{f"direct:{model}": ref for model, ref in self._direct.items()}}
+        listing: dict[str, list[LoopRef]] = {}
+        for pool, ref in zip(plan.every_pool, there.values(), strict=True):
+            for line in pool.members:
+                listing.setdefault(line.model, []).append(ref)
+        self._listing = listing
+
+    def _place_members(self, before: GatewayPlan | None) -> list[LoopRef]:
+        """Gives those that the plan knows no more."""
+        known = {} if before is None else {spec.model: spec for spec in before.members}
+        members, self._members = self._members, {}
+        for spec in self._plan.members:
+            earlier, ref = known.get(spec.model), members.get(spec.model)
+            if earlier is not None and ref is not None and ref.is_alive() and spec.is_same_backend(earlier):
+                del members[spec.model]
+                if spec != earlier:
+                    ref.tell(Respec(spec))
+            else:
+                ref = self.spawn(Member, spec, name=self._free_name(f"member:{spec.model}"))
+            self._members[spec.model] = ref
+        return list(members.values())
+
+    def _place(
+        self,
+        plan: PoolPlan,
+        kind: str,
+        known: Mapping[str, PoolPlan],
+        ref: LoopRef | None,
+        policies: Mapping[str, SupervisionPolicy],
+    ) -> LoopRef:
+        """Reshapes the pool that is there, or starts one."""
+        earlier = known.get(plan.name)
+        same = ref is not None and earlier is not None and earlier.is_judged_like(plan)
+        context = PoolContext(pool=plan.name, breaker=plan.breaker, random=self.random)
+        policy = policies[plan.name] if same else plan.policy(context)
+        self._policies[plan.name] = policy
+        spec = self._pool_spec(plan, policy)
+        if ref is None or not ref.is_alive():
+            title = plan.members[0].model if kind == "direct" else plan.name
+            return self.spawn(Pool, spec, name=self._free_name(f"{kind}:{title}"))
+        ref.tell(Reshape(spec))
+        return ref
+
+    def _pool_spec(self, plan: PoolPlan, policy: SupervisionPolicy) -> PoolSpec:
+        return PoolSpec(
+            name=plan.name,
             members=tuple(
                 PoolMember(
                     model=line.model,
@@ -203,13 +313,14 @@ class Gateway(LoopActor):
                 )
                 for line in plan.members
             ),
-            policy=plan.policy(PoolContext(pool=name, breaker=plan.breaker, random=self.random)),
+            policy=policy,
             window_secs=plan.breaker.window_secs,
             strategy=plan.strategy,
             least_bad=plan.least_bad,
             queue_secs=plan.queue_secs,
         )
-        ref = self.spawn(Pool, spec, name=actor_name)
-        for line in plan.members:
-            self._listing.setdefault(line.model, []).append(ref)
-        return ref
+
+    def _free_name(self, name: str) -> str:
+        """One that retires keeps its name until it has stopped."""
+        taken = {child.name for child in self.system.children(self.ref)}
+        return name if name not in taken else f"{name}#{self._plan.generation}"

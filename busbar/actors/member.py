@@ -15,6 +15,7 @@ from busbar.actors.messages import (
     Examination,
     Examine,
     Join,
+    Leave,
     MemberChanged,
     MemberStarted,
     Refusal,
@@ -22,6 +23,8 @@ from busbar.actors.messages import (
     Reinstate,
     Release,
     Report,
+    Respec,
+    Retire,
     Snapshot,
 )
 from busbar.actors.runtime import Forward, LoopActor, handles
@@ -53,6 +56,14 @@ class MemberSpec(Struct, frozen=True, kw_only=True):
     protocol: str
     max_concurrent: int = 20
     max_requests: int = UNLIMITED
+    identity: object = None
+    """How it is reached. With another one it would be another backend, of which nothing is known."""
+
+    def is_same_backend(self, other: MemberSpec) -> bool:
+        """Whether what is known of one holds for the other."""
+        return (self.model, self.provider, self.protocol, self.identity) == (
+            *(other.model, other.provider, other.protocol, other.identity),
+        )
 
 
 class _Permit(Struct, frozen=True):
@@ -69,7 +80,7 @@ class _ExaminationPermit(Struct, frozen=True):
 
 
 class Member(LoopActor):
-    """Understands Join, Acquire, Report, Release, Examine, Reinstate, Snapshot.
+    """Understands Join, Leave, Acquire, Report, Release, Examine, Reinstate, Respec, Retire, Snapshot.
 
     Every `Assignment` and `Examination` is answered by exactly one `Report` or `Release`; a permit that is not known
     (its instance of the member crashed meanwhile) is ignored. Bounds: `max_concurrent` permits, one cell per pool.
@@ -85,6 +96,7 @@ class Member(LoopActor):
         self._ok = self._err = self._client_fault = 0
         # A restarted member must not take reports for permits of the instance before it.
         self._next_permit = self.random.getrandbits(62)
+        self._retired = False
 
     def on_start(self) -> None:
         if self.parent is not None:
@@ -96,12 +108,39 @@ class Member(LoopActor):
         self._pools[message.pool] = Membership.of(message, known, self._spec.max_concurrent)
         self._tell_pools()
 
+    @handles(Leave)
+    def leave(self, message: Leave) -> None:
+        membership = self._pools.get(message.pool)
+        if membership is not None and membership.ref == message.ref:
+            membership.leaving = True
+            self._forget_idle()
+
+    @handles(Respec)
+    def respec(self, message: Respec) -> None:
+        before, spec = self._spec, message.spec
+        assert isinstance(spec, MemberSpec), "said by the gateway"
+        assert spec.is_same_backend(before), "or it would be another member"
+        self._spec = spec
+        self.renew_with(spec)
+        if spec.max_requests != before.max_requests:
+            used = 0 if before.max_requests == UNLIMITED else before.max_requests - self._budget
+            self._budget = UNLIMITED if spec.max_requests == UNLIMITED else max(0, spec.max_requests - used)
+        for membership in self._pools.values():
+            unthrottled = membership.slots >= before.max_concurrent
+            membership.slots = spec.max_concurrent if unthrottled else min(membership.slots, spec.max_concurrent)
+        self._tell_pools()
+
+    @handles(Retire)
+    def retire(self, _message: Retire) -> None:
+        self._retired = True
+        self._forget_idle()
+
     @handles(Acquire)
     def acquire(self, message: Acquire) -> Assignment | Forward:
         # An instance that has just been restarted finds old messages in its mailbox, from before the pools rejoin.
         membership = self._pools.get(message.pool)
         ticket = None
-        if membership is not None and self._budget != 0 and self._has_room(membership) and not membership.drained:
+        if membership is not None and self._takes(membership):
             cell = membership.cell
             ticket = cell.admit_anyway() if message.last_resort else cell.admit(self.clock.now())
         if membership is None or ticket is None:
@@ -128,6 +167,7 @@ class Member(LoopActor):
         match self._permits.pop(message.permit, None):
             case _Permit() as permit:
                 membership = self._give_back(permit, refund=message.refund)
+                self._forget_idle()
                 verdict = self._count(message.outcome)
                 if membership.cell.has_say(permit.ticket):
                     self._judge(membership, permit, message.outcome, verdict=verdict)
@@ -142,9 +182,10 @@ class Member(LoopActor):
         match self._permits.pop(message.permit, None):
             case _Permit() as permit:
                 self._give_back(permit, refund=message.refund).cell.give_back(permit.ticket)
+                self._forget_idle()
             case _ExaminationPermit(held):
-                for pool in held:
-                    self._pools[pool].cell.let_go()
+                for membership in (self._pools[pool] for pool in held if pool in self._pools):
+                    membership.cell.let_go()
             case None:
                 return
         self._tell_pools()
@@ -198,6 +239,18 @@ class Member(LoopActor):
         }
 
     # --- bookkeeping
+
+    def _takes(self, membership: Membership) -> bool:
+        unwilling = membership.drained or membership.leaving
+        return self._budget != 0 and self._has_room(membership) and not unwilling
+
+    def _forget_idle(self) -> None:
+        """Forgets pools that have left and hold nothing here; a retired member that none lists any more stops."""
+        for pool, membership in list(self._pools.items()):
+            if membership.leaving and not membership.busy:
+                del self._pools[pool]
+        if self._retired and not self._pools and not self._permits:
+            self.stop()
 
     def _has_room(self, membership: Membership) -> bool:
         return len(self._permits) < self._spec.max_concurrent and membership.busy < membership.slots
@@ -310,10 +363,12 @@ class Member(LoopActor):
         """Tells each pool what has changed for it since it was last told; nothing when nothing has."""
         free = self._spec.max_concurrent - len(self._permits)
         for membership in self._pools.values():
+            if membership.leaving:
+                continue
             availability = membership.availability(free, budget_left=self._budget != 0, ttft_ms=self._ttft_ms)
             if availability != membership.told:
                 membership.told = availability
-                membership.ref.tell(MemberChanged(member=self._spec.model, availability=availability))
+                membership.ref.tell(MemberChanged(member=self._spec.model, availability=availability, ref=self.ref))
 
     def _refusal(self, membership: Membership, now: float) -> Refusal | None:
         cell = membership.cell

@@ -25,19 +25,27 @@ class Membership(Struct, kw_only=True):
     wants_load: bool
     busy: int = 0
     drained: bool = False
+    leaving: bool = False
+    """The pool lists the member no more; it is forgotten when it is not `busy`."""
     told: Availability | None = None
 
     @classmethod
     def of(cls, join: Join, known: Self | None, slots: int) -> Self:
-        """What was `known` under the pool's name is kept: it is the pool that has been restarted."""
+        """What was `known` under the pool's name is kept, whether the pool was restarted or configured anew. What an
+        earlier policy has decreed ends with it."""
+        if known is None:
+            cell = BreakerCell(join.window_secs)
+            return cls(ref=join.ref, policy=join.policy, cell=cell, slots=slots, wants_load=join.wants_load)
+        known.cell.window_secs = join.window_secs
+        same = known.policy is join.policy
         return cls(
             ref=join.ref,
             policy=join.policy,
-            cell=known.cell if known is not None else BreakerCell(join.window_secs),
-            slots=known.slots if known is not None else slots,
+            cell=known.cell,
+            slots=known.slots if same else slots,
             wants_load=join.wants_load,
-            busy=known.busy if known is not None else 0,
-            drained=known is not None and known.drained,
+            busy=known.busy,
+            drained=known.drained and same,
         )
 
     def decide(self, view: CellView, outcome: Outcome, now: float) -> Directive:

@@ -88,6 +88,8 @@ class MemberChanged(Struct, frozen=True, kw_only=True):
 
     member: str
     availability: Availability
+    ref: LoopRef | None = None
+    """Who says so: after a reload there may be two of the name for a while."""
 
 
 class Availability(Struct, frozen=True, kw_only=True):
@@ -112,6 +114,22 @@ class Load(Struct, frozen=True):
     """Smoothed time to the first byte of its answers; None until there was one."""
 
 
+class Reshape(Struct, frozen=True):
+    """From the gateway: the configuration has changed, and this is what you are now (a `PoolSpec`). What is known of
+    members that stay is kept, and so is the queue."""
+
+    spec: object
+
+
+class Retire(Struct, frozen=True):
+    """From the gateway, to a pool or a member: the configuration does not know you any more. Requests that are under
+    way may still need you; stop when none can."""
+
+
+class Expire(Struct, frozen=True):
+    """From a retired pool to itself: by now every request that knew it is over."""
+
+
 # To a Member -----------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +143,21 @@ class Join(Struct, frozen=True, kw_only=True):
     window_secs: float
     wants_load: bool = False
     """Whether to be told about each change of the load, too."""
+
+
+class Leave(Struct, frozen=True):
+    """The pool lists this member no more. Requests that it holds for the pool run to their end."""
+
+    pool: str
+    ref: LoopRef
+    """The pool's own; another one may have taken its name."""
+
+
+class Respec(Struct, frozen=True):
+    """From the gateway: the configuration has changed, and this is what you are now (a `MemberSpec`, of the same
+    identity). Health, counters and requests stay."""
+
+    spec: object
 
 
 class Timeouts(Struct, frozen=True, kw_only=True):
@@ -236,6 +269,13 @@ class Exhausted(Struct, frozen=True, kw_only=True):
 
 class Resolve(Struct, frozen=True):
     """Which actors are there? Answered with the current `Directory`."""
+
+
+class Reload(Struct, frozen=True):
+    """This is the configuration from now on (a `GatewayPlan`): members and pools that are still there keep what they
+    know, new ones start, the others retire. Answered with the new `Directory`."""
+
+    plan: object
 
 
 class Drain(Struct, frozen=True):

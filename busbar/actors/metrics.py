@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from busbar.actors.messages import Snapshot
 from busbar.actors.runtime import Forward, LoopActor, LoopRef, Overflow, handles
-from busbar.actors.tallies import Labels, Tallied, Tallies
+from busbar.actors.tallies import Labels, Relabel, Tallied, Tallies
 from busbar.actors.telemetry import Find, HandOn, Recent, RequestDone, RequestsDone, Tally
 
 DROPPED_PATHS_MAX = 1024
@@ -43,6 +43,7 @@ class Metrics(LoopActor):
     ) -> None:
         super().__init__()
         self._journal = journal
+        self._sinks_told = sinks
         self._sinks = [*sinks] if journal is None else [journal, *sinks]
         """Each understands RequestsDone, and drops what is too much for it."""
         self._to_hand_on: list[RequestDone] = []
@@ -71,6 +72,11 @@ class Metrics(LoopActor):
     def hand_on(self, _message: HandOn) -> None:
         self._timer = False
         self._hand_on()
+
+    @handles(Relabel)
+    def relabel(self, message: Relabel) -> None:
+        self._tallies.relabel(message.labels)
+        self.renew_with(self._journal, self._sinks_told, message.labels)
 
     @handles(Find)
     def find(self, message: Find) -> Forward | None:

@@ -13,13 +13,17 @@ from busbar.actors.messages import (
     Acquire,
     Availability,
     Exhausted,
+    Expire,
     Join,
+    Leave,
     Load,
     LookAgain,
     MemberChanged,
     MemberStarted,
     Refusal,
     Refused,
+    Reshape,
+    Retire,
     Route,
     Snapshot,
     Terms,
@@ -35,6 +39,9 @@ SATURATED_RETRY_SECS = 2.0
 
 HOPELESS_RETRY_SECS = 60.0
 """… when nothing that passes by itself stands in the way: every member is dead, drained or used up."""
+
+RETIRED_SECS = 3600.0
+"""No request has a longer deadline: a pool that has left the configuration is needed no longer."""
 
 _MAY_PASS_SOON = frozenset({Refusal.AT_CAPACITY, Refusal.PROBE_IN_FLIGHT})
 """What is worth queueing for: these end with a message from the member."""
@@ -77,7 +84,7 @@ class _Line(Struct):
 
 
 class Pool(LoopActor):
-    """Understands Route, Refused, Withdraw, MemberChanged, MemberStarted, LookAgain, Snapshot.
+    """Understands Route, Refused, Withdraw, MemberChanged, MemberStarted, LookAgain, Reshape, Retire, Snapshot.
 
     State: the weights' running credits, each member's availability as it last told, and the queue. All are bounded:
     by the configured list, and by `waiting.WAITING_MAX`.
@@ -96,16 +103,49 @@ class Pool(LoopActor):
         for model in self._lines:
             self._join(model)
 
+    def on_stop(self) -> None:
+        for line in self._lines.values():
+            line.spec.ref.tell(Leave(self._spec.name, self.ref))
+
     @handles(MemberStarted)
     def member_started(self, message: MemberStarted) -> None:
-        self._lines[message.member].told(Availability())
-        self._join(message.member)
+        line = self._lines.get(message.member)
+        if line is not None:
+            line.told(Availability())
+            self._join(message.member)
 
     @handles(MemberChanged)
     def member_changed(self, message: MemberChanged) -> None:
-        self._lines[message.member].told(message.availability)
+        line = self._lines.get(message.member)
+        if line is None or message.ref not in (None, line.spec.ref):
+            return  # it has left, or another has taken its place
+        line.told(message.availability)
         if self._waiting:
             self._serve_waiting()
+
+    @handles(Reshape)
+    def reshape(self, message: Reshape) -> None:
+        spec, before = message.spec, self._lines
+        assert isinstance(spec, PoolSpec), "said by the gateway"
+        assert spec.name == self._spec.name, "or it would be another pool"
+        self._spec, self._strategy = spec, STRATEGIES[spec.strategy]
+        self.renew_with(spec)
+        self._lines = {it.model: _line(it, before.get(it.model)) for it in spec.members}
+        self._currents = {model: value for model, value in self._currents.items() if model in self._lines}
+        for model, line in before.items():
+            if model not in self._lines or self._lines[model].spec.ref != line.spec.ref:
+                line.spec.ref.tell(Leave(spec.name, self.ref))
+        for model in self._lines:
+            self._join(model)
+        self._serve_waiting()
+
+    @handles(Retire)
+    def retire(self, _message: Retire) -> None:
+        self.schedule(RETIRED_SECS, Expire())
+
+    @handles(Expire)
+    def expire(self, _message: Expire) -> None:
+        self.stop()
 
     @handles(Refused)
     def refused(self, message: Refused) -> Forward | Exhausted | None:
@@ -280,6 +320,14 @@ class Pool(LoopActor):
             opening = [line.availability.usable_from for line in self._lines.values()]
             times = [waiting.soonest_end(), *(at for at in opening if now < at < math.inf)]
             waiting.timer = self.schedule(max(0.0, min(times) - now), LookAgain())
+
+
+def _line(spec: PoolMember, known: _Line | None) -> _Line:
+    """What is known of the member is kept, where it is still the same one."""
+    if known is None or known.spec.ref != spec.ref:
+        return _Line(spec, Availability(), _candidate(spec, None))
+    candidate = _candidate(spec, known.availability.load)
+    return _Line(spec, known.availability, candidate, known.picks)
 
 
 def _candidate(spec: PoolMember, load: Load | None) -> Candidate:

@@ -42,6 +42,12 @@ class Labels(Struct, frozen=True):
     """By name the members of each pool, implicit ones included."""
 
 
+class Relabel(Struct, frozen=True):
+    """To Metrics: the configuration has changed, and this is what there is to be told apart now."""
+
+    labels: Labels
+
+
 class Tallied(Struct, frozen=True, kw_only=True):
     """The answer to `Tally`. Keys are label values, in the order that is said of each."""
 
@@ -128,17 +134,38 @@ class Tallies:
         self._gaps: dict[str, tuple[Histogram, Histogram]] = {}
         self._doors: dict[tuple[str, str], _Door] = {}
         self._tracks: dict[tuple[str, str], _Track] = {}
-        self.failovers = Counter(dict.fromkeys(((pool, reason) for pool in labels.pools for reason in REASONS), 0))
+        self.failovers: Counter[tuple[str, str]] = Counter()
         """By pool and reason."""
         self.translations = Counter(dict.fromkeys(permutations(labels.protocols, 2), 0))
         """By the caller's dialect and the provider's."""
         self._dropped_fields = Counter(dict.fromkeys(labels.protocols, 0))
+        self._labels = labels
+        self._begin()
+
+    def relabel(self, labels: Labels) -> None:
+        """Begins what is new at 0. What there was before this and is no more ends with the next change, so that what
+        is still under way is counted."""
+        kept = self._labels.pools.keys() | labels.pools.keys() | {UNRESOLVED}
+        self._labels = labels
+        self._doors = {key: door for key, door in self._doors.items() if key[1] in kept}
+        self._tracks = {key: track for key, track in self._tracks.items() if key[0] in kept}
+        self._gaps = {pool: gaps for pool, gaps in self._gaps.items() if pool in kept}
+        self.failovers = Counter({key: count for key, count in self.failovers.items() if key[0] in kept})
+        self._begin()
+
+    def _begin(self) -> None:
+        labels = self._labels
+        for pool in labels.pools:
+            for reason in REASONS:
+                self.failovers.setdefault((pool, reason), 0)
         for protocol in labels.protocols:
             for pool in (*labels.pools, UNRESOLVED):
-                self._open(protocol, pool)
+                if (protocol, pool) not in self._doors:
+                    self._open(protocol, pool)
         for pool, members in labels.pools.items():
             for member in members:
-                self._lay(pool, member)
+                if (pool, member) not in self._tracks:
+                    self._lay(pool, member)
 
     def add(self, request: RequestDone) -> None:
         door = self._doors.get((request.ingress, request.pool)) or self._open(request.ingress, request.pool)

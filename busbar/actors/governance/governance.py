@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Mapping
 
 from busbar.actors.governance.batch import RateCount, RateKey, UsageKey
 from busbar.actors.governance.charging import charged, rates_of
 from busbar.actors.governance.desk import Desk, Reservation
 from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.level import Asked, tighter
+from busbar.actors.governance.lobby import Lobby
 from busbar.actors.governance.messages import (
     Admit,
     Admitted,
@@ -34,10 +34,10 @@ from busbar.actors.governance.messages import (
     ListGroups,
     ListKeys,
     NotDone,
-    NotRecorded,
     Page,
     Ready,
     Record,
+    Retariff,
     Settle,
     Settled,
     Show,
@@ -50,9 +50,8 @@ from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.periods import day_of, first_of_month, resets_at
 from busbar.actors.governance.registry import Chain, Registry, no_such
 from busbar.actors.governance.scopes import Group, VirtualKey
-from busbar.actors.governance.windows import WINDOW_SECS
 from busbar.actors.messages import Snapshot
-from busbar.actors.runtime import Forward, LoopActor, LoopRef, Reply, handles
+from busbar.actors.runtime import Forward, LoopActor, LoopRef, handles
 
 logger = logging.getLogger("busbar.governance")
 
@@ -84,13 +83,16 @@ class Governance(LoopActor):
         self._strict = strict
         self._registry: Registry | None = None
         self._health = Health(ok=True)
-        self._early_replies: dict[int, Reply] = {}
-        """By ticket, to those whose settlement is on the desk."""
-        self._waiting: list[Reply] = []
-        """For it to be ready; a few, when the gateway starts."""
+        self._lobby = Lobby()
+        self._repricing = False
+        """It is being read what there is, though all was well: who wants to be admitted waits."""
+        self._next_tariff: Tariff | None = None
 
     def on_start(self) -> None:
         self._keyring.clear()
+        self._attach()
+
+    def _attach(self) -> None:
         # A month more than is needed today: the clock may be set back.
         this_month = first_of_month(day_of(self.clock.time()))
         self._ledger.tell(Attach(self.ref, self._tariff.price, first_of_month(this_month - 1)))
@@ -98,8 +100,11 @@ class Governance(LoopActor):
     # --- from the ingress
 
     @handles(Admit)
-    def admit(self, message: Admit) -> Admitted | Denied:
+    def admit(self, message: Admit) -> Admitted | Denied | None:
         registry = self._registry
+        if self._repricing:
+            self._lobby.admissions.append((self.defer(), message))
+            return None
         if registry is None or not self._health.ok:
             return Denied(reason=Denial.STORE)
         key, unix_secs = registry.keys.get(message.key), self.clock.time()
@@ -120,18 +125,17 @@ class Governance(LoopActor):
     def settle(self, message: Settle) -> Settled | Forward | None:
         if self._registry is not None:
             return self._settled(message, self._registry)
-        if not self._early_replies:
+        if not self._lobby.settlements:
             self.schedule(PATIENCE_SECS, GiveUp())
         self._desk.early[message.ticket] = message
-        self._early_replies[message.ticket] = self.defer()
+        self._lobby.settlements[message.ticket] = self.defer()
         return None
 
     @handles(GiveUp)
     def give_up(self, _message: GiveUp) -> None:
         """It takes too long: they are told so, and settled without them."""
-        for reply in self._early_replies.values():
-            reply.set(NotRecorded())
-        self._early_replies.clear()
+        self._repricing = False
+        self._lobby.give_up()
 
     # --- from operators
 
@@ -202,10 +206,24 @@ class Governance(LoopActor):
     def usage_of(self, message: UsageOf) -> Forward:
         return Forward(self._ledger, message)
 
+    @handles(Retariff)
+    def retariff(self, message: Retariff) -> None:
+        """A price that changes changes what was spent: that is reckoned anew, and requests wait until it is."""
+        tariff = message.tariff
+        self.renew_with(self._ledger, tariff, self._keyring, self._desk, strict=self._strict)
+        if self._registry is None:
+            self._next_tariff = tariff  # what is being read must not be mistaken for what will be read next
+            return
+        if tariff == self._tariff:
+            return
+        self._tariff, self._registry, self._repricing = tariff, None, True
+        self.schedule(PATIENCE_SECS, GiveUp())
+        self._attach()
+
     @handles(WhenReady)
     def when_ready(self, _message: WhenReady) -> None:
         if self._registry is None:
-            self._waiting.append(self.defer())
+            self._lobby.others.append(self.defer())
 
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, object]:
@@ -230,16 +248,22 @@ class Governance(LoopActor):
         for (scope, day), picodollars in loaded.spent.items():
             if scope in registry.levels:
                 registry.levels[scope].spending.add(day, picodollars)
-        self._recall_rates(registry, loaded.rates)
+        registry.recall(loaded.rates, self.clock.now(), self.clock.time())
         self._recall_reservations(registry)
         for key in registry.keys.values():
             self._keyring.put(key)
         self._keyring.ready = True
-        while self._waiting:
-            self._waiting.pop().set()
+        self._repricing = False
+        while self._lobby.others:
+            self._lobby.others.pop().set()
         while self._desk.early:
             ticket, settle = self._desk.early.popitem()
-            self._answer(self._early_replies.pop(ticket, None), self._settled(settle, registry))
+            self._lobby.answer(ticket, self._settled(settle, registry))
+        for reply, admit in self._lobby.admitted():
+            reply.set(self.admit(admit))
+        if self._next_tariff is not None:
+            tariff, self._next_tariff = self._next_tariff, None
+            self.retariff(Retariff(tariff))
 
     @handles(Health)
     def health(self, message: Health) -> None:
@@ -333,14 +357,6 @@ class Governance(LoopActor):
                     limited.append(level)
         return rates_of(limited, reservation.second, by) if by else ()
 
-    def _answer(self, reply: Reply | None, settled: Settled | Forward) -> None:
-        """To a settlement that had to wait, if somebody still wants to know."""
-        if isinstance(settled, Forward):
-            if reply is None or not reply.forward(settled.to, settled.message):
-                settled.to.tell(settled.message)
-        elif reply is not None:
-            reply.set(settled)
-
     # --- changes
 
     @property
@@ -364,16 +380,6 @@ class Governance(LoopActor):
         return Forward(self._ledger, Record(groups={group.id: group}, answer=group))
 
     # --- the start
-
-    def _recall_rates(self, registry: Registry, rates: Mapping[RateKey, RateCount]) -> None:
-        """What counted before a restart goes on counting, for as long as it would have. What is more than a minute
-        ahead was told by a clock that was wrong."""
-        now, unix_secs = self.clock.now(), self.clock.time()
-        for rate, count in sorted(rates.items(), key=lambda item: item[0].second):
-            age_secs = unix_secs - rate.second
-            level = registry.levels.get(rate.scope)
-            if level is not None and -WINDOW_SECS < age_secs < WINDOW_SECS:
-                level.recall(now - max(0.0, age_secs), count)
 
     def _recall_reservations(self, registry: Registry) -> None:
         """Those of requests that are still running. What they counted for is among the rates that were recalled."""

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from busbar.actors.governance.batch import Job, Loaded, RateCount, RateKey, Result, Tokens, UsageKey
+from busbar.actors.governance.money import Tariff
 from busbar.actors.governance.scopes import BudgetPeriod, Group, VirtualKey
 from busbar.actors.runtime import LoopRef
 from busbar.protocols.usage import Usage
@@ -254,6 +255,12 @@ class Health(Struct, frozen=True):
 
 
 # To the Ledger ----------------------------------------------------------------------------------------------------
+
+
+class Retariff(Struct, frozen=True):
+    """To Governance: these are the prices from now on, for the past as well."""
+
+    tariff: Tariff
 
 
 class Attach(Struct, frozen=True):

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from busbar.actors.governance.batch import RateCount, RateKey
 from busbar.actors.governance.level import Level
 from busbar.actors.governance.messages import NotDone, Page, Wrong
 from busbar.actors.governance.scopes import GROUP_DEPTH_MAX, SCOPES_MAX, Group, Scope, VirtualKey
+from busbar.actors.governance.windows import WINDOW_SECS
 
 S = TypeVar("S", VirtualKey, Group)
 
@@ -43,6 +45,15 @@ class Registry:
         for key in broken:
             self._put(self.keys, replace(key, enabled=False, group=None))
         return broken
+
+    def recall(self, rates: Mapping[RateKey, RateCount], now: float, unix_secs: float) -> None:
+        """What counted before goes on counting, for as long as it would have. What is more than a minute ahead was
+        told by a clock that was wrong."""
+        for rate, count in sorted(rates.items(), key=lambda item: item[0].second):
+            age_secs = unix_secs - rate.second
+            level = self.levels.get(rate.scope)
+            if level is not None and -WINDOW_SECS < age_secs < WINDOW_SECS:
+                level.recall(now - max(0.0, age_secs), count)
 
     # --- keys
 

@@ -137,6 +137,10 @@ class LoopActor(pykka.Actor):
         """Start a child of this actor. See `ActorSystem.spawn`."""
         return self.system.spawn(actor_class, *args, name=name, parent=self.ref, policy=policy, **kwargs)
 
+    def renew_with(self, *args: Any, **kwargs: Any) -> None:
+        """From now on a restart makes this actor with these arguments: what it was told to be, it still is then."""
+        self._node.args, self._node.kwargs = args, kwargs
+
     def on_receive(self, message: Any) -> Any:
         """Called for a message that no handler is marked for. The asker gets `UnhandledMessage`; the actor lives,
         because the mistake is the sender's."""
