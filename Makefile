@@ -1,15 +1,18 @@
-# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.  make nightly: 10,000 random scenarios.  make kills: kill -9, a hundred times.
+# make demo: see it work.  make test: run the tests.  make check: lint, types, architecture.  make matrix: the grid of dialects.  make bench: measure.  make soak: look for leaks.  make nightly: 10,000 random scenarios.  make kills: kill -9, a hundred times.  make lock: pin what is installed, with hashes (UPGRADE=--upgrade: to the newest).  make sbom: what the package stands on, as CycloneDX.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check matrix bench soak nightly kills lock clean
+# One lock for all platforms and Python versions, with the hashes of every file of each version, and no index's name in it.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: demo test check matrix bench soak nightly kills lock sbom reference clean
 
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Busbar needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -40,8 +43,15 @@ nightly: $(READY)
 kills: $(READY)
 	BUSBAR_KILLS=100 $(BIN)/python -m pytest -n0 tests/e2e/test_governance_kill.py -o log_cli=true -o log_cli_level=WARNING
 
-lock: ## write the versions of this environment down
-	$(BIN)/python -m pip freeze --exclude-editable --exclude busbar-gateway > requirements-dev.lock
+lock: $(READY)
+	$(BIN)/$(COMPILE) $(UPGRADE) --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/$(COMPILE) --constraints requirements-dev.lock --output-file requirements.lock pyproject.toml
+
+sbom: $(READY)
+	PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --output-file sbom.json requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist sbom.json .mypy_cache .ruff_cache .pytest_cache
+
+reference: $(READY) ## write the tables of docs/configuration.md from the schema
+	$(BIN)/python -m busbar.config.reference docs/configuration.md

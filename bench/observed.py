@@ -39,7 +39,10 @@ class Observed(Busbar):
         """That section of the configuration."""
 
     def more_config(self, models: Iterable[str]) -> dict[str, object]:
-        return {"observability": self.observability(self.receivers.ports)}
+        return {
+            "observability": self.observability(self.receivers.ports),
+            "security": {"allow_private": ["127.0.0.1"]},
+        }
 
     def ended(self) -> None:
         """Waits until what it has to tell is told, so that this counts for the load that it is about."""

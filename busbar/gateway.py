@@ -9,47 +9,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from busbar.actors.faults import FaultBoard, Faults
+from busbar.actors.faults import FaultBoard, Faults, Members
 from busbar.actors.gateway import Gateway, GatewayPolicy, SinkPlan
 from busbar.actors.governance.messages import WhenReady
-from busbar.actors.messages import Directory, Drain, Resolve
+from busbar.actors.messages import Directory, Drain, Reload, Resolve
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
 from busbar.actors.supervision import EscalatePolicy
 from busbar.actors.traces import Traces
 from busbar.config import Config
-from busbar.http.admin import Admin
-from busbar.http.administration import Administration
-from busbar.http.admissions import Admissions
-from busbar.http.auth import Doorkeeper, Keys
-from busbar.http.control import Control
-from busbar.http.destinations import Destinations
-from busbar.http.dispatch import Controls, Dispatch
-from busbar.http.faults import FaultyUpstream
-from busbar.http.faults_admin import FaultsAdmin
+from busbar.config.reach import Reach
+from busbar.credentials.assembly import credential_plans, wallets_of
+from busbar.generation import Generation, Lasting
+from busbar.http.dispatch import Dispatch
 from busbar.http.front import Front
-from busbar.http.keys_admin import KeysAdmin
 from busbar.http.lanes import build_lanes
 from busbar.http.lean import AutoUpstream, LeanUpstream
-from busbar.http.live import Live
-from busbar.http.live_picture import Painter
-from busbar.http.metrics_page import MetricsPage
 from busbar.http.ports import Upstream
-from busbar.http.prober import Probed, Prober
-from busbar.http.relay import Relay
 from busbar.http.routes import Routes
+from busbar.http.screen import Screen
 from busbar.http.tracing import Tracing
-from busbar.http.travel import Means
-from busbar.http.ui import Ui
 from busbar.http.upstream_aiohttp import AiohttpUpstream
 from busbar.plan import plan_of
 from busbar.protocols.registry import PROTOCOLS
-from busbar.telemetry.otel import OtlpExport, open_traces
+from busbar.reloading import Reloader
+from busbar.telemetry.audit_log import AuditLog, open_audit_log
+from busbar.telemetry.otel import OtlpExport, open_traces, places_of
 from busbar.telemetry.request_logs import RequestLogs, open_request_logs
 
 logger = logging.getLogger("busbar")
@@ -63,7 +54,7 @@ READY_SECS = 60.0
 if TYPE_CHECKING:
     from busbar.governance.assembly import Governed
 
-_UPSTREAMS: Mapping[str, Callable[..., Upstream]] = {
+_ENGINES: Mapping[str, Callable[..., Upstream]] = {
     "lean": LeanUpstream,
     "aiohttp": AiohttpUpstream,
     "auto": AutoUpstream,
@@ -74,38 +65,49 @@ _UPSTREAMS: Mapping[str, Callable[..., Upstream]] = {
 class BusbarGateway:
     """One gateway in one process. `start` and `stop` may be used instead of `async with`."""
 
-    def __init__(self, config: Config, *, breakable: bool = False) -> None:
-        """Raises `MalformedCredential` when a provider's key cannot be sent as the provider wants it."""
+    def __init__(self, config: Config, *, load: Callable[[], Config] | None = None, breakable: bool = False) -> None:
+        """`load` reads the configuration again, for a reload; it runs in a thread, and raises what is wrong.
+
+        Raises `MalformedCredential` when a provider's key cannot be sent as the provider wants it.
+        """
         self._config = config
         self._breakable = breakable
-        self._lanes = build_lanes(config)
+        self._credentials = credential_plans(config)
+        self._lanes = build_lanes(config, wallets_of(self._credentials))
         self.system = ActorSystem(
             clock=LoopClock(),
             random=random.SystemRandom(),
             dispatcher=InlineDispatcher(),
             policy=EscalatePolicy(),
         )
+        self.reloader = Reloader(lambda: self.config, self._apply, load)
         self._root: LoopRef | None = None
         self._faults: LoopRef | None = None
         self._dispatch: Dispatch | None = None
         self._front: Front | None = None
-        self._upstream: Upstream | None = None
-        self._prober: Prober | None = None
+        self._engine: Upstream | None = None
         self._governed: Governed | None = None
         self._request_logs: RequestLogs | None = None
+        self._audit_log: AuditLog | None = None
         self._spans: OtlpExport | None = None
-        self._live: Live | None = None
+        self._lasting: Lasting | None = None
+        self._generation: Generation | None = None
         self.host = config.listen_host
         self.port = config.listen_port
 
     @property
+    def config(self) -> Config:
+        """What is in effect."""
+        return self._config
+
+    @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'https' if self._config.tls else 'http'}://{host}:{self.port}"
 
     async def start(self) -> None:
         """Makes the actors, then opens the door. Raises OSError when the address cannot be had, `StoreUnusable` when
-        the governance database cannot, and what `plan_of` raises."""
+        the governance database cannot, `AuditLogUnusable`, and what `plan_of` raises."""
         try:
             await self._start()
         except BaseException:
@@ -114,48 +116,79 @@ class BusbarGateway:
 
     async def _start(self) -> None:
         config, limits = self._config, self._config.limits
+        reach = Reach(config.security.allow_private)
+        self._audit_log = open_audit_log(config.observability.audit_log_file)
         self._governed = governed = _open_governance(config)
-        self._request_logs = open_request_logs(config.observability)
+        self._request_logs = open_request_logs(config.observability, reach)
         self._spans = open_traces(config)
         traces = () if self._spans is None else (SinkPlan(name=TRACES, actor=Traces, arguments=(self._spans,)),)
         plan = replace(
             plan_of(config),
             governance=None if governed is None else governed.plan,
+            credentials=tuple(self._credentials.values()),
             sinks=(*self._request_logs.sinks, *traces),
         )
-        self._root = self.system.spawn(Gateway, plan, name="gateway", policy=GatewayPolicy())
-        directory: Directory = await self._root.ask(Resolve())
+        self._root = root = self.system.spawn(Gateway, plan, name="gateway", policy=GatewayPolicy())
+        directory: Directory = await root.ask(Resolve())
         if governed is not None:
             await _ready(directory.governance["governance"])
-        destinations = Destinations(config, directory)
-        doorkeeper = self._doorkeeper(governed)
         board = FaultBoard()
-        self._faults = self.system.spawn(Faults, board, tuple(self._lanes), name="faults", parent=self._root)
-        self._upstream = FaultyUpstream(
-            _UPSTREAMS[config.upstream_engine](
-                connect_timeout_secs=limits.connect_timeout_secs, connections_max=limits.upstream_connections_max
-            ),
-            board,
-            {model: lane.protocol for model, lane in self._lanes.items()},
-            self.system.clock,
+        self._faults = self.system.spawn(Faults, board, frozenset(self._lanes), name="faults", parent=root)
+        self._engine = _ENGINES[config.upstream_engine](
+            connect_timeout_secs=limits.connect_timeout_secs,
+            connections_max=limits.upstream_connections_max,
+            reach=reach,
         )
-        means = Means(
-            destinations=destinations,
-            lanes=self._lanes,
-            doorkeeper=doorkeeper,
-            upstream=self._upstream,
-            continuity=directory.continuity,
-            clock=self.system.clock,
-            limits=limits,
-            admissions=None if governed is None else self._admissions(governed, directory, destinations),
+        self._lasting = lasting = Lasting(
+            system=self.system,
+            root=root,
+            faults=self._faults,
+            board=board,
+            engine=self._engine,
+            tracing=self._tracing(),
+            reloading=self.reloader,
+            breakable=self._breakable,
+            started_at=time.monotonic(),
         )
-        relay = Relay(means, directory.metrics, self._tracing())
-        pages = self._pages(self._root, directory, destinations, doorkeeper, board)
-        self._dispatch = dispatch = Dispatch(relay, Routes(PROTOCOLS.values()), pages, limits)
-        self._front = Front(dispatch.handle, limits)
-        self.host, self.port = await self._front.listen(self.host, self.port)
-        self._prober = self._make_prober(directory, self._upstream)
-        self._prober.start()
+        generation = Generation(config, self._lanes, directory, governed, lasting)
+        self._dispatch = Dispatch(generation.relay, Routes(PROTOCOLS.values()), generation.pages, limits)
+        self._front = Front(Screen(self._dispatch.handle, lambda: self.config).handle, limits)
+        shared = config.worker is not None
+        self.host, self.port = await self._front.listen(self.host, self.port, config.tls, shared=shared)
+        if config.worker is not None and config.workers_control is not None:
+            host, first_port = config.workers_control
+            await self._front.listen(host, first_port + config.worker - 1, config.tls)
+        self._generation = generation
+        generation.prober.start()
+
+    async def _apply(self, config: Config) -> int:
+        """Makes `config` what is in effect; gives its number. Raises before anything has changed, or not at all:
+        `MalformedCredential`, `PolicyRejected`."""
+        lasting, before = self._lasting, self._generation
+        assert lasting is not None, "only a gateway that has started is reloaded"
+        assert before is not None, "it has a generation then"
+        assert self._dispatch is not None, "and serves it"
+        assert self._front is not None, "to whoever comes"
+        credentials = credential_plans(config, self._credentials)
+        lanes, plan = build_lanes(config, wallets_of(credentials)), plan_of(config)
+        governed = None if self._governed is None else _with_prices_of(self._governed, config)
+        plan = replace(
+            plan,
+            governance=None if governed is None else governed.plan,
+            credentials=tuple(credentials.values()),
+        )
+        directory: Directory = await lasting.root.ask(Reload(plan))
+        lasting.faults.tell(Members(frozenset(lanes)))
+        if self._spans is not None:
+            self._spans.learn(places_of(config))
+        self._config, self._lanes, self._governed, self._credentials = config, lanes, governed, credentials
+        self._generation = generation = Generation(config, lanes, directory, governed, lasting)
+        self._dispatch.switch(generation.relay, generation.pages, config.limits)
+        self._front.limits = config.limits
+        before.live.end()  # pages that look come back, and see the new one
+        generation.prober.start()
+        await before.prober.stop()
+        return directory.generation
 
     async def stop(self) -> None:
         """Takes no more requests, lets running ones finish up to `limits.drain_timeout_secs` (meanwhile `/healthz`
@@ -164,58 +197,25 @@ class BusbarGateway:
             self._root.tell(Drain())
         if self._dispatch is not None:
             self._dispatch.draining = True
-        if self._prober is not None:
-            await self._prober.stop()
+        if self._generation is not None:
+            await self._generation.prober.stop()
         if self._faults is not None:
             await self._faults.stop()  # lifts what is in force: nothing frozen is waited for
-        if self._live is not None:
-            self._live.close()  # an operator's page must not hold the stop up
+        if self._generation is not None:
+            self._generation.live.close()  # an operator's page must not hold the stop up
         if self._front is not None:
             await self._front.drain(self._config.limits.drain_timeout_secs)
-        if self._upstream is not None:
-            await self._upstream.close()
+        if self._engine is not None:
+            await self._engine.close()
         await self.system.stop()
         if self._governed is not None:  # first what must not be lost
             await asyncio.to_thread(self._governed.store.close)
         closing = [] if self._request_logs is None else [self._request_logs.close()]
         if self._spans is not None:
             closing.append(asyncio.to_thread(self._spans.close))
+        if self._audit_log is not None:
+            closing.append(asyncio.to_thread(self._audit_log.close))
         await asyncio.gather(*closing)
-
-    def _pages(
-        self,
-        root: LoopRef,
-        directory: Directory,
-        destinations: Destinations,
-        doorkeeper: Doorkeeper,
-        board: FaultBoard,
-    ) -> Controls:
-        """What is there besides the data plane."""
-        config, system, governed = self._config, self.system, self._governed
-        assert self._faults is not None, "it is started"
-        control = Control(
-            system=system,
-            gateway=root,
-            directory=directory,
-            destinations=destinations,
-            doorkeeper=doorkeeper,
-            open_telemetry_routes=config.auth.open_telemetry_routes,
-            faults=self._faults,
-        )
-        numbers = MetricsPage(system=system, gateway=root, directory=directory, refusal=control.refusal)
-        painter = Painter(system=system, gateway=root, directory=directory, destinations=destinations, faults=board)
-        self._live = live = Live(painter, control.refusal_of_keys)
-        administration = None if governed is None else self._administration(governed, directory, destinations)
-        token, patience_secs = config.governance.admin_token, config.limits.body_timeout_secs
-        return {
-            **control.pages,
-            **numbers.pages,
-            **live.pages,
-            **Ui().pages,
-            **Admin(token, directory, patience_secs).pages,
-            **KeysAdmin(token, administration, patience_secs).pages,
-            **FaultsAdmin(token, self._faults, patience_secs, open=self._breakable).pages,
-        }
 
     def _tracing(self) -> Tracing | None:
         if self._spans is None:
@@ -223,45 +223,6 @@ class BusbarGateway:
         traces = next(ref for ref in self.system.children(self._root) if ref.name == TRACES)
         source = random.Random()  # noqa: S311  # ids are no secrets
         return Tracing(source, traces if self._config.observability.capture_content else None)
-
-    def _doorkeeper(self, governed: Governed | None) -> Doorkeeper:
-        auth, clock = self._config.auth, self.system.clock
-        keys = None if governed is None else Keys(governed.keyring, clock, governed.pairs.secret)
-        tokens = [token.reveal() for token in auth.client_tokens]
-        return Doorkeeper(auth.mode, tokens, keys, self._config.governance.admin_token)
-
-    def _admissions(self, governed: Governed, directory: Directory, destinations: Destinations) -> Admissions:
-        return Admissions(
-            directory.governance["governance"],
-            governed.tariff,
-            self.system.clock,
-            self._lanes,
-            destinations.pools,
-            destinations.every,
-        )
-
-    def _administration(self, governed: Governed, directory: Directory, destinations: Destinations) -> Administration:
-        return Administration(
-            directory.governance["governance"],
-            governed.tariff,
-            self.system.clock,
-            governed.pairs,
-            destinations.names,
-        )
-
-    def _make_prober(self, directory: Directory, upstream: Upstream) -> Prober:
-        providers = self._config.providers
-        return Prober(
-            [
-                Probed(lane, directory.members[model], providers[lane.provider].health)
-                for model, lane in self._lanes.items()
-            ],
-            upstream=upstream,
-            continuity=directory.continuity,
-            clock=self.system.clock,
-            random=self.system.random,
-            limits=self._config.limits,
-        )
 
     async def __aenter__(self) -> BusbarGateway:
         await self.start()
@@ -279,6 +240,12 @@ def _open_governance(config: Config) -> Governed | None:
     from busbar.governance.assembly import open_governance  # SQLite is imported only where it is used
 
     return open_governance(config)
+
+
+def _with_prices_of(governed: Governed, config: Config) -> Governed:
+    from busbar.governance.tariff import tariff_of
+
+    return replace(governed, tariff=tariff_of(config))
 
 
 async def _ready(governance: LoopRef) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from busbar.actors.gateway import GatewayPlan, PoolLine, PoolPlan
 from busbar.actors.member import MemberSpec
 from busbar.actors.messages import Terms, Timeouts
 from busbar.actors.selection import Price
-from busbar.config import Config, PoolConfig
+from busbar.config import Config, PoolConfig, Secret
 from busbar.config.prices import price_of
-from busbar.config.schema import MemberConfig, ModelConfig
+from busbar.config.schema import HealthConfig, MemberConfig, ModelConfig, ProviderConfig
 from busbar.protocols.registry import PROTOCOLS
 from busbar.supervision import breaker_settings, find_policy
 
@@ -24,12 +26,27 @@ def plan_of(config: Config) -> GatewayPlan:
                 protocol=config.providers[model.provider].protocol,
                 max_concurrent=model.max_concurrent,
                 max_requests=model.max_requests,
+                identity=(_reached_by(config.providers[model.provider]), model.upstream_model),
             )
             for model in config.models.values()
         ),
         pools=tuple(_pool_plan(pool, config) for pool in config.pools.values()),
         direct={model.name: Terms(timeouts=_timeouts(model)) for model in config.models.values()},
         protocols=tuple(PROTOCOLS),
+    )
+
+
+def _reached_by(provider: ProviderConfig) -> ProviderConfig:
+    """The account, its address and its credential: without what may change under a member that knows it."""
+    return replace(
+        provider,
+        health=HealthConfig(),
+        error_map={},
+        error_status={},
+        error_texts={},
+        headers={name: value for name, value in provider.headers.items() if isinstance(value, Secret)},
+        display_name="",
+        docs=None,
     )
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from busbar.config.providers import DEFAULT_AUTH
+from busbar.config.support import SUPPORTED_PROTOCOLS
+from busbar.protocols.registry import PROTOCOLS
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "busbar").rglob("*.py"))
 DIALECTS = sorted(path.parent.name for path in (ROOT / "busbar/protocols").glob("*/errors.py"))
@@ -133,3 +137,7 @@ def test_there_is_no_bare_except(module: str) -> None:
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"{module}:{node.lineno}"
+
+
+def test_the_configuration_lists_the_dialects_that_there_are() -> None:
+    assert set(PROTOCOLS) == set(SUPPORTED_PROTOCOLS) == set(DEFAULT_AUTH) == set(DIALECTS)

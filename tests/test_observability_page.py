@@ -38,6 +38,7 @@ from busbar.telemetry import otel, spans
 from busbar.telemetry.process_log import JsonFormatter, Masker
 
 ROOT = Path(__file__).parent.parent
+LOCAL = "\nsecurity: {allow_private: [127.0.0.1]}\n"
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 
 STORY = """
@@ -160,7 +161,7 @@ async def test_busbar_top_draws_what_the_page_shows(
     monkeypatch.setenv("COLUMNS", "120")
     _, *words = block("sh", "busbar top").split()
     async with OtlpReceiver() as receiver:
-        config = f"observability: {{otlp_endpoint: '{receiver.url}', request_log_file: '{tmp_path / 'log'}'}}"
+        config = f"observability: {{otlp_endpoint: '{receiver.url}', request_log_file: '{tmp_path / 'log'}'}}{LOCAL}"
         async with story(tmp_path, config) as world:
             await happens(world)
             monkeypatch.setenv("BUSBAR_URL", world.gateway.url)
@@ -246,6 +247,7 @@ async def test_prometheus_is_configured_as_the_page_says(tmp_path: Path) -> None
 async def test_the_traces_configuration_has_its_effect(tmp_path: Path) -> None:
     async with OtlpReceiver() as receiver:
         config = block("yaml", "otlp_endpoint").replace("http://localhost:4318", receiver.url)
+        config = config.replace("[localhost]", "[127.0.0.1]")
         async with story(tmp_path, config, OTLP_KEY="operators-own") as world:
             await happens(world)
         root, *attempts = await receiver.spans(3)
@@ -289,7 +291,7 @@ def test_the_tables_of_attributes_are_what_spans_have() -> None:
         trace=TraceContext(trace_id=1, span_id=2),
     )
     said = Said(span_id=2, asked=Piece(b"q"), answered=Piece(b"a"))
-    places = {"m": spans.Place.at("model", "https://host")}
+    places = {"m": ("model", "https://host")}
     whole, part = spans.Spans(Resource.create(), places).of(traces.Traced(request, said))
     written = [(name, of) for cell, of, _ in rows("Traces", "Attribute") for name in quoted(cell)]
     assert len(set(written)) == len(written)
@@ -328,7 +330,7 @@ async def test_the_request_log_writes_and_sends_the_record_that_the_page_shows(t
     async with receiver.server, OtlpReceiver() as collector:
         config = block("yaml", "request_log_file").replace("requests.jsonl", str(path))
         config = config.replace("https://collector.example/busbar", str(receiver.server.make_url("/busbar")))
-        config += f"  otlp_endpoint: {collector.url}\n"
+        config += f"  otlp_endpoint: {collector.url}{LOCAL}"
         async with story(tmp_path, config, WEBHOOK_SECRET="shared") as world:
             await happens(world)
     (line,) = path.read_text().splitlines()

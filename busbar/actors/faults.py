@@ -13,7 +13,6 @@ The actor decides what is in force and publishes it on a `FaultBoard`; whoever s
 
 from __future__ import annotations
 
-import logging
 import typing
 from collections.abc import Collection, Mapping
 from types import MappingProxyType, TracebackType
@@ -21,10 +20,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from busbar.actors.audit import record
 from busbar.actors.messages import Snapshot
 from busbar.actors.runtime import LoopActor, LoopFuture, Timer, handles
-
-audit = logging.getLogger("busbar.audit")
 
 FaultKind: typing.TypeAlias = typing.Literal["429", "500", "freeze", "cut"]
 
@@ -161,8 +159,8 @@ class Faults(LoopActor):
         self._timers[fault.member] = self.schedule(fault.secs, Expire(fault))
         self._board.put(fault)
         self._injected += 1
-        instead = "" if before is None else f" instead_of={before.kind}"
-        _log("inject", fault, fault.by, f" secs={fault.secs:g}{instead}")
+        instead = {} if before is None else {"instead_of": before.kind}
+        _log("inject", fault, fault.by, secs=f"{fault.secs:g}", **instead)
         return self._shown(fault)
 
     @handles(Lift)
@@ -212,5 +210,5 @@ class Faults(LoopActor):
         }
 
 
-def _log(action: str, fault: Fault, who: str, moreover: str = "") -> None:
-    audit.info("who=%s action=%s member=%s fault=%s%s", who, action, fault.member, fault.kind, moreover)
+def _log(action: str, fault: Fault, who: str, **moreover: object) -> None:
+    record(who, action, member=fault.member, fault=fault.kind, **moreover)

@@ -10,6 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from busbar.actors.continuity import Continuity
+from busbar.actors.credentials.account import Credentials
+from busbar.actors.credentials.wallet import CredentialPlan
 from busbar.actors.governance.batch import Store
 from busbar.actors.governance.desk import Desk
 from busbar.actors.governance.governance import Governance
@@ -85,6 +87,8 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
     """On which terms direct routes use a model; absent: no limits."""
     generation: int = 1
     governance: GovernancePlan | None = None
+    credentials: tuple[CredentialPlan, ...] = ()
+    """Of providers whose credential is not one fixed key. One that has not changed is the same object as before."""
     sinks: tuple[SinkPlan, ...] = ()
     protocols: tuple[str, ...] = ()
     """That callers may speak."""
@@ -147,10 +151,13 @@ class GatewayPolicy(RestartPolicy):
     max_restarts = 1_000_000
     others_max = RestartPolicy.max_restarts
     telling = frozenset({"Metrics", "Journal", "RequestLog", "Traces", "Faults"})
+    mending = frozenset({"Credentials"})
+    """These begin anew, and have what they need again: no provider's account may end the others."""
 
     def on_crash(self, child: ChildView, error: BaseException) -> Directive:
         del error
-        return Restart() if child.kind in self.telling or child.restarts < self.others_max else Escalate()
+        for_ever = child.kind in self.telling or child.kind in self.mending
+        return Restart() if for_ever or child.restarts < self.others_max else Escalate()
 
 
 class Gateway(LoopActor):
@@ -175,6 +182,7 @@ class Gateway(LoopActor):
         self._continuity: LoopRef | None = None
         self._sinks: tuple[LoopRef, ...] = ()
         self._governance: dict[str, LoopRef] = {}
+        self._credentials: dict[str, LoopRef] = {}
         self._draining = False
 
     def on_start(self) -> None:
@@ -201,6 +209,7 @@ class Gateway(LoopActor):
             continuity=self._continuity,
             sinks=self._sinks,
             governance=dict(self._governance),
+            credentials=dict(self._credentials),
         )
 
     @handles(Reload)
@@ -243,7 +252,7 @@ class Gateway(LoopActor):
     def _lay_out(self, before: GatewayPlan | None) -> None:
         """Makes the tree what the plan says, from what it was `before`."""
         plan = self._plan
-        retiring = self._place_members(before)
+        retiring = [*self._place_accounts(before), *self._place_members(before)]
         pools, direct, policies = self._pools, self._direct, self._policies
         known = {} if before is None else {pool.name: pool for pool in before.every_pool}
         self._pools, self._direct, self._policies = {}, {}, {}
@@ -251,7 +260,8 @@ class Gateway(LoopActor):
             self._pools[pool.name] = self._place(pool, "pool", known, pools.pop(pool.name, None), policies)
         for pool in plan.own_pools:
             model = pool.members[0].model
-            ref = direct.pop(model, None) if pool.name in known else None
+            same_name = before is not None and before.own_pool(model) == pool.name
+            ref = direct.pop(model, None) if same_name else None
             self._direct[model] = self._place(pool, "direct", known, ref, policies)
         gone = [*pools.values(), *direct.values()]
         for ref in (*gone, *retiring):
@@ -262,6 +272,18 @@ class Gateway(LoopActor):
             for line in pool.members:
                 listing.setdefault(line.model, []).append(ref)
         self._listing = listing
+
+    def _place_accounts(self, before: GatewayPlan | None) -> list[LoopRef]:
+        """Gives those that the plan knows no more, or otherwise."""
+        known = {} if before is None else {plan.provider: plan for plan in before.credentials}
+        accounts, self._credentials = self._credentials, {}
+        for plan in self._plan.credentials:
+            if known.get(plan.provider) is plan and plan.provider in accounts:
+                ref = accounts.pop(plan.provider)
+            else:
+                ref = self.spawn(Credentials, plan, name=self._free_name(f"credentials:{plan.provider}"))
+            self._credentials[plan.provider] = ref
+        return list(accounts.values())
 
     def _place_members(self, before: GatewayPlan | None) -> list[LoopRef]:
         """Gives those that the plan knows no more."""

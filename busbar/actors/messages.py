@@ -122,12 +122,12 @@ class Reshape(Struct, frozen=True):
 
 
 class Retire(Struct, frozen=True):
-    """From the gateway, to a pool or a member: the configuration does not know you any more. Requests that are under
-    way may still need you; stop when none can."""
+    """From the gateway, to a pool, a member or an account's credentials: the configuration does not know you any
+    more. Requests that are under way may still need you; stop when none can."""
 
 
 class Expire(Struct, frozen=True):
-    """From a retired pool to itself: by now every request that knew it is over."""
+    """From what has retired to itself: by now every request that knew it is over."""
 
 
 # To a Member -----------------------------------------------------------------------------------------------------
@@ -298,6 +298,8 @@ class Directory(Struct, frozen=True, kw_only=True):
     """Who is told of requests that are over, besides the journal. Each understands Snapshot."""
     governance: dict[str, LoopRef] = {}
     """`governance` and `ledger`, where virtual keys are wanted."""
+    credentials: dict[str, LoopRef] = {}
+    """By provider, of those whose credential is not one fixed key."""
 
 
 # To Continuity ---------------------------------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class AttemptDone(Struct, frozen=True, kw_only=True):
     gap_longest_ms: float | None = None
     usage: Usage | None = None
     """As far as the provider stated it."""
+    refused_keys: Sequence[tuple[int, str]] = ()
+    """(number, class of the refusal) of the provider's keys that were tried in this attempt, and not wanted."""
 
 
 class RequestDone(Struct, frozen=True, kw_only=True):

@@ -5,12 +5,27 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 
 from busbar import __version__
 
-COMMANDS = ("serve", "check", "keys", "groups", "demo", "simulate", "top", "translate")
+COMMANDS = (
+    "init",
+    "import",
+    "serve",
+    "check",
+    "schema",
+    "providers",
+    "keys",
+    "groups",
+    "demo",
+    "try",
+    "simulate",
+    "top",
+    "translate",
+)
 """Each is a module of this package. Only the one that is asked for is imported: they need much, and little of it is
 the same."""
 
@@ -34,7 +49,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"busbar {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (only,) if only in COMMANDS else () if only == "version" else COMMANDS:
-        importlib.import_module(f"busbar.cli.{command}").register(commands)
+        importlib.import_module(f"busbar.cli.{_module(command)}").register(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return root
@@ -46,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(words[0] if words else None).parse_args(words)
     code: int = arguments.run(arguments)
     return code
+
+
+def _module(command: str) -> str:
+    """`try` and `import` are words that no module can have."""
+    return f"{command}_" if keyword.iskeyword(command) else command
 
 
 def _version(_arguments: argparse.Namespace) -> int:

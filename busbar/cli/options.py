@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 from busbar.config import Config, ConfigErrors, load
+from busbar.platforms import this_platform
 from busbar.supervision import complaints
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -38,16 +39,14 @@ def load_config(arguments: argparse.Namespace) -> Config | None:
         return None
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed, else asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
 def run(main: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    """Runs it on the best loop that there is. Ends the program, as wrong usage does, when `BUSBAR_WITHOUT` cannot be
+    understood."""
+    try:
+        here = this_platform()
+    except ValueError as error:
+        main.close()
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    with asyncio.Runner(loop_factory=here.loop_factory()) as runner:
         return runner.run(main)

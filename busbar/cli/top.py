@@ -18,6 +18,7 @@ import msgspec
 from busbar.cli.administering import URL, Refused, WrongUsage
 from busbar.cli.options import Commands, run
 from busbar.cli.top_screen import screen, text
+from busbar.platforms import this_platform
 
 if TYPE_CHECKING:
     import aiohttp
@@ -174,23 +175,25 @@ async def _draw(view: _View, interval_secs: float) -> None:
 @contextmanager
 def _terminal(view: _View) -> Iterator[None]:
     """Its other screen, keys as they are pressed, and a new drawing when its size changes."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGWINCH, view.changed.set)
-    loop.add_signal_handler(signal.SIGTERM, view.leave.set)
+    here, handlers = this_platform(), {signal.SIGTERM: view.leave.set}
+    if resized := getattr(signal, "SIGWINCH", None):  # Windows has none: the next picture has the new size
+        handlers[resized] = view.changed.set
+    for number, handler in handlers.items():
+        here.add_signal_handler(number, handler)
     sys.stdout.write(ENTER)
     try:
         with _keys(view):
             yield
     finally:
-        loop.remove_signal_handler(signal.SIGWINCH)
-        loop.remove_signal_handler(signal.SIGTERM)
+        for number in handlers:
+            here.remove_signal_handler(number)
         sys.stdout.write(LEAVE)
         sys.stdout.flush()
 
 
 @contextmanager
 def _keys(view: _View) -> Iterator[None]:
-    if not sys.stdin.isatty():
+    if not sys.stdin.isatty() or sys.platform == "win32":  # Ctrl-C is left
         yield
         return
     import termios  # not everywhere, and only for this

@@ -10,6 +10,10 @@ from busbar.config.source import Mapping, Node, Scalar
 MERGED_KEYS = ("error_map", "error_status", "error_texts", "headers", "health", "variables", "identity", "body")
 """Tables in which the operator's entries join the catalog's; everything else is replaced."""
 
+SHARED_ERRORS = "errors_as"
+"""A key of the catalog alone: the entry whose tables of errors are this one's too."""
+
+_ERROR_TABLES = ("error_map", "error_status", "error_texts")
 _KEY_SOURCES = ("api_key_env", "api_key", "api_key_file", "api_key_command", "api_keys")
 
 
@@ -20,10 +24,25 @@ def catalog_entries(document: Mapping, report: Report) -> Mapping:
             report.add(node.file, node.line, node.path, f"unknown key{did_you_mean(key, ['providers'])}")
     entries = document.items.get("providers")
     if isinstance(entries, Mapping):
-        return entries
+        shared = {name: _with_shared_errors(node, entries, report) for name, node in entries.items.items()}
+        return replace(entries, items=shared)
     if entries is not None:
         report.add(entries.file, entries.line, entries.path, "expected one entry for each provider")
     return Mapping(file=document.file, line=0, path=("providers",), items={})
+
+
+def _with_shared_errors(entry: Node, entries: Mapping, report: Report) -> Node:
+    """The entry with the tables of the one that it names below its own."""
+    named = entry.items.get(SHARED_ERRORS) if isinstance(entry, Mapping) else None
+    if named is None or not isinstance(entry, Mapping):
+        return entry
+    own = replace(entry, items={key: node for key, node in entry.items.items() if key != SHARED_ERRORS})
+    source = entries.items.get(named.text) if isinstance(named, Scalar) else None
+    if not isinstance(source, Mapping) or SHARED_ERRORS in source.items:
+        report.add(named.file, named.line, named.path, "expected an entry that has its tables of errors itself")
+        return own
+    tables = {key: node for key, node in source.items.items() if key in _ERROR_TABLES}
+    return _entry(own, replace(source, items=tables))
 
 
 def overlay(config: Mapping, catalog: Mapping) -> Mapping:

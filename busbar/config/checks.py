@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from busbar.config.prices import price_of
 from busbar.config.problems import KeyPath, Report, closest, shown
-from busbar.config.providers import is_loopback, url_complaint
+from busbar.config.providers import VARIABLE, is_loopback, url_complaint
+from busbar.config.reach import Purpose, Reach, entry_complaint
 from busbar.config.read import place
 from busbar.config.schema import (
     AuthConfig,
@@ -25,6 +26,8 @@ from busbar.config.schema import (
     PriceConfig,
     PriceTier,
     ProviderConfig,
+    SecurityConfig,
+    TlsConfig,
 )
 from busbar.config.source import Mapping, Node, Scalar, Sequence
 
@@ -71,6 +74,20 @@ class Checks:
             self._refers(("governance", "prices", name), name, self._models, "model")
             self._price(("governance", "prices", name), price)
 
+    def workers(self, config: ConfigFile) -> None:
+        """Each needs a slot of every model's, and there is one ledger."""
+        count = config.workers
+        if count == 1:
+            if config.workers_control is not None:
+                self._add(("workers_control",), "there is one process; it is asked at `listen`")
+            return
+        if config.governance.enabled:
+            self._add(("workers",), "governance keeps its books in one process: write 1, or turn governance off")
+        for model in config.models.values():
+            for key, shared in (("max_concurrent", model.max_concurrent), ("max_requests", model.max_requests)):
+                if 0 < shared < count:
+                    self._add(("models", model.name, key), f"{shared} cannot be shared among {count} workers")
+
     def auth(self, auth: AuthConfig) -> None:
         """Token mode without a token would lock everybody out, or worse."""
         written = self._root.get("auth", "client_tokens")
@@ -94,14 +111,51 @@ class Checks:
                 "use none or token, or leave governance.enabled out",
             )
 
-    def observability(self, observability: ObservabilityConfig) -> None:
-        """Where telemetry goes must be a place."""
-        for key in ("otlp_endpoint", "request_log_webhook_url"):
+    def reach(self, security: SecurityConfig) -> Reach:
+        """The rule that `security.allow_private` makes; entries that are none are reported, and left out."""
+        good: list[str] = []
+        for position, entry in enumerate(security.allow_private):
+            complaint = entry_complaint(entry)
+            if complaint is None:
+                good.append(entry)
+            else:
+                self._add(("security", "allow_private", position), complaint)
+        return Reach(good)
+
+    def observability(self, observability: ObservabilityConfig, reach: Reach) -> None:
+        """Where telemetry goes must be a place, and one that may be called."""
+        purposes: dict[str, Purpose] = {"otlp_endpoint": "telemetry", "request_log_webhook_url": "webhook"}
+        for key, purpose in purposes.items():
             url: str | None = getattr(observability, key)
+            if url is None:
+                continue
             may_ask = key == "request_log_webhook_url"  # OTLP has a path of its own to add
-            complaint = None if url is None else url_complaint(url.partition("?")[0] if may_ask else url)
+            complaint = url_complaint(url.partition("?")[0] if may_ask else url) or reach.complaint(purpose, url)
             if complaint is not None:
                 self._add(("observability", key), complaint)
+
+    def providers(self, providers: Iterable[ProviderConfig], reach: Reach) -> None:
+        """Where requests and their keys go, and where tokens come from."""
+        for provider in providers:
+            path: KeyPath = ("providers", provider.name)
+            is_whole = VARIABLE.search(provider.base_url) is None
+            if is_whole and url_complaint(provider.base_url) is None:  # else that was reported
+                self._add_if((*path, "base_url"), reach.complaint("provider", provider.base_url))
+            token_url = provider.identity.token_url
+            if token_url is not None:
+                complaint = url_complaint(token_url.partition("?")[0]) or reach.complaint("token", token_url)
+                self._add_if((*path, "identity", "token_url"), complaint)
+
+    def tls(self, tls: TlsConfig | None) -> None:
+        """Half of what client certificates need would be none of their protection."""
+        if tls is None:
+            return
+        if tls.client_certificates != "none" and tls.client_ca is None:
+            self._add(
+                ("tls", "client_ca"), f"client_certificates {tls.client_certificates} needs the file of authorities"
+            )
+        if tls.client_certificates == "none" and tls.client_ca is not None:
+            self._add(("tls", "client_certificates"), "with client_ca, say optional or required: none asks for none")
 
     def _price(self, path: KeyPath, price: PriceConfig) -> None:
         self._tiers((*path, "tiers"), price.tiers)
@@ -198,6 +252,10 @@ class Checks:
         match = closest(name, list(known))
         hint = f", did you mean {shown(match)}?" if match else ""
         self._add(path, f"there is no {kind} of this name{hint}")
+
+    def _add_if(self, path: KeyPath, complaint: str | None) -> None:
+        if complaint is not None:
+            self._add(path, complaint)
 
     def _add(self, path: KeyPath, message: str) -> None:
         self._report.add(*place(self._root, path), path, message)

@@ -16,7 +16,7 @@ from busbar.config.source import Mapping, Scalar
 TOKEN_STYLES = frozenset({"gcp-oauth", "entra", "oauth"})
 """Auth styles whose credential is minted, and lives for an hour or so."""
 
-_IDENTITY_KEYS = {
+IDENTITY_KEYS = {
     "gcp-oauth": {"credentials_file", "scope"},
     "entra": {
         *("tenant", "client_id", "client_secret", "client_secret_file", "client_assertion_file"),
@@ -25,6 +25,8 @@ _IDENTITY_KEYS = {
     "oauth": {"token_url", "client_id", "client_secret", "client_secret_file", "scope", "audience", "client_auth"},
     "sigv4": {"profile", "region"},
 }
+"""What of `identity` goes with which auth style."""
+
 _SINGLE = ("api_key_env", "api_key", "api_key_file", "api_key_command")
 
 
@@ -49,6 +51,8 @@ class CredentialResolver:
             return ()
         if self._passthrough or auth == "none":
             return ()
+        if auth == "sigv4" and written and not self._is_operators(entry, written[0]):
+            return ()  # the catalog's key is one for another style
         if not written:
             if auth != "sigv4" and not self._says_something(entry):  # AWS's own chain is asked for SigV4
                 self._add(entry, "api_key_env", "this key is required: the name of the variable that holds the key")
@@ -61,7 +65,7 @@ class CredentialResolver:
         """Checks that what it needs is there, and nothing that it does not know."""
         identity = entry.identity
         said = [key for key in identity.__struct_fields__ if getattr(identity, key) != getattr(IdentityConfig(), key)]
-        known = _IDENTITY_KEYS.get(auth, set())
+        known = IDENTITY_KEYS.get(auth, set())
         for key in said:
             if key not in known:
                 self._add(entry, "identity", f"auth {auth} does not use this key", key)

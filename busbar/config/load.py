@@ -110,12 +110,19 @@ def _resolve(
     checks.run(written)
     checks.auth(written.auth)
     checks.governance(written.governance.enabled, written.auth)
-    checks.observability(written.observability)
+    checks.tls(written.tls)
+    reach = checks.reach(written.security)
+    checks.observability(written.observability, reach)
     address = parse_listen(written.listen)
     if address is None:
         report.add(*place(root, ("listen",)), ("listen",), LISTEN_EXPECTED)
+    control = None if written.workers_control is None else parse_listen(written.workers_control)
+    if written.workers_control is not None and (control is None or control[1] == 0):
+        report.add(*place(root, ("workers_control",)), ("workers_control",), LISTEN_EXPECTED)
+    checks.workers(written)
     resolver = ProviderResolver(root, env, written.auth.mode == "passthrough", report)
     providers = {name: resolver.resolve(entry) for name, entry in written.providers.items()}
+    checks.providers(providers.values(), reach)
     report.raise_if_any()
     assert address is not None
     host, port = address
@@ -132,6 +139,8 @@ def _resolve(
         upstream_engine=written.upstream_engine,
         tls=written.tls,
         security=written.security,
+        workers=written.workers,
+        workers_control=control,
         notes=notes(
             written.auth,
             not is_loopback(host),

@@ -5,9 +5,10 @@ not know is for the operator to say, in `governance.prices`.
 
 Providers are known by their names in the catalog. Those that are another door to the same account share its prices
 (`SAME_ACCOUNT`). Not priced: providers of one's own; subscriptions and coding plans, which bill no tokens (`z.ai`,
-`kimi-coding`); the twins in other countries, which bill in other currencies (`moonshot-cn`, `byteplus`); resellers;
-and Azure and Vertex, where deployments are named at will and regions cost more. Bedrock is the exception: its dialect
-is spoken by AWS only, so a provider of any name that speaks it is Bedrock.
+`kimi-coding`); doors to other goods (`perplexity-responses`, `bedrock-mantle`); the twins in other countries, which
+bill in other currencies (`moonshot-cn`, `byteplus`); resellers; and Azure and Vertex, where deployments are named at
+will and regions cost more. Bedrock is the exception: its dialect is spoken by AWS only, so a provider of any name
+that speaks it is Bedrock.
 
 Models are found, in this order,
 
@@ -35,12 +36,29 @@ from msgspec.structs import asdict
 from busbar.config.schema import ModelConfig, PriceConfig, ProtocolName, ProviderConfig, Tokens
 
 SAME_ACCOUNT: Mapping[str, str] = {
-    "openai-responses": "openai",
+    "anthropic-openai": "anthropic",
     "bedrock-api-key": "bedrock",
-    "deepseek-anthropic": "deepseek",
-    "minimax-anthropic": "minimax",
-    "moonshot-anthropic": "moonshot",
+    "cohere-openai": "cohere",
     "dashscope-anthropic": "dashscope",
+    "dashscope-responses": "dashscope",
+    "deepseek-anthropic": "deepseek",
+    "deepseek-responses": "deepseek",
+    "fireworks-anthropic": "fireworks",
+    "fireworks-responses": "fireworks",
+    "gemini-openai": "gemini",
+    "groq-responses": "groq",
+    "meta-anthropic": "meta",
+    "meta-openai": "meta",
+    "minimax-anthropic": "minimax",
+    "minimax-responses": "minimax",
+    "moonshot-anthropic": "moonshot",
+    "openai-responses": "openai",
+    "responses": "openai",
+    "volcengine-anthropic": "volcengine",
+    "volcengine-responses": "volcengine",
+    "xai-responses": "xai",
+    "xiaomi-anthropic": "xiaomi",
+    "xiaomi-responses": "xiaomi",
 }
 """Providers of the catalog → the one under whose name the list has their prices."""
 

@@ -43,7 +43,9 @@ _CONNECTION_HEADERS = frozenset(
 )
 _HEADER_NAME = re.compile(HEADER_NAME_PATTERN)
 _HEADER_VALUE = re.compile(r"([!-~]([ -~]*[!-~])?)?\Z")
-_VARIABLE = re.compile(r"\{([A-Za-z0-9_]{1,64})\}")
+VARIABLE = re.compile(r"\{([A-Za-z0-9_]{1,64})\}")
+"""A place in an address that one of `variables` fills."""
+
 _VARIABLE_VALUE = re.compile(r"[A-Za-z0-9._@-]{1,200}\Z")
 _URL_CHARACTERS = re.compile(r"[!-~]+\Z")
 
@@ -83,7 +85,7 @@ class ProviderResolver:
         filled = self._filled(entry, "base_url", entry.base_url)
         assert filled is not None, "there was one"
         complaint = url_complaint(filled)
-        if complaint and not _VARIABLE.search(filled):
+        if complaint and not VARIABLE.search(filled):
             self._add(entry, "base_url", complaint)
         return filled.rstrip("/")
 
@@ -98,14 +100,14 @@ class ProviderResolver:
                 return match[0]
             given = entry.variables.get(name)
             if given is None:
-                self._add(entry, "variables", f"`{key}` has {{{name}}} in it; write `variables: {{{name}: …}}`")
+                self._add(entry, "variables", f"the address has {{{name}}} in it; write `variables: {{{name}: …}}`")
             elif not _VARIABLE_VALUE.match(given):
                 self._add(entry, "variables", "expected letters, digits and . _ - @ alone", name)
             else:
                 return given
             return match[0]
 
-        return _VARIABLE.sub(value, template)
+        return VARIABLE.sub(value, template)
 
     def _error_status(self, entry: ProviderEntry) -> dict[int, FailureClass]:
         for status, kind in entry.error_status.items():

@@ -120,9 +120,14 @@ class Reader:
         return table
 
     def _key(self, node: Node, text: str, info: inspect.Type) -> object:
+        expected = None
+        if isinstance(info, inspect.Metadata):
+            expected, info = (info.extra or {}).get("expected"), info.type
         if isinstance(info, inspect.IntType):
             number = word_value(text)
             return number if _in_range(number, info) else self._complain(node, f"the key is {_wanted(info)}")
+        if isinstance(info, inspect.StrType) and not _fits(text, info):
+            return self._complain(node, f"the key is {expected or _wanted(info)}")
         return text if text else self._complain(node, "the key is empty")
 
     def _tuple(self, node: Node, info: inspect.VarTupleType) -> object:

@@ -8,14 +8,14 @@ deletes its row. Patterns are key paths, with `*` for a name and `[]` for a plac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from busbar.config.problems import KeyPath
+from busbar.config.schema import ProtocolName
 
-SUPPORTED_PROTOCOLS = ("anthropic", "openai", "responses", "gemini", "bedrock", "cohere")
+SUPPORTED_PROTOCOLS: tuple[str, ...] = get_args(ProtocolName)
 
-SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {
-    "providers.*.auth": ("bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"),
-}
+SUPPORTED_VALUES: Mapping[str, tuple[object, ...]] = {}
 
 RENAMED_KEYS: Mapping[str, str] = {}
 """Keys of earlier versions → where their meaning lives now, both as patterns."""

@@ -16,6 +16,7 @@ import stat
 from pathlib import Path
 
 from busbar.governance.minting import random_bytes
+from busbar.store.opening import sync_directory
 
 ACCESS_KEY_ID_PREFIX = "AKBB"
 SEED_BYTES = 32
@@ -85,7 +86,7 @@ def create_seed(path: Path) -> bytes:
             os.link(draft, path)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError as error:
         raise SeedError(f"{path} is there already") from error
     except OSError as error:
@@ -96,14 +97,3 @@ def create_seed(path: Path) -> bytes:
 def _for_its_owner_only(path: str, flags: int) -> int:
     """On Windows, which has no such modes, the folder's access list decides."""
     return os.open(path, flags, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    """So that the name outlives a power cut as well. Windows syncs no directories."""
-    if os.name != "posix":
-        return
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

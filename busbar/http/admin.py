@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from busbar.actors.audit import record
 from busbar.actors.messages import Directory, Reinstate, Snapshot
 from busbar.config import Secret
 from busbar.http.auth import holds_admin_token
@@ -67,6 +68,7 @@ class Admin:
             return _refusal(409, "The member was stopped for good.")
         if not await ref.ask(Reinstate(body.pool)):
             return _refusal(404, "The member is in no pool of this name.")
+        record("admin", "reinstate", member=model, **({} if body.pool is None else {"pool": body.pool}))
         return _json(await ref.ask(Snapshot()))
 
     async def _body(self, request: web.BaseRequest) -> ReinstateBody:

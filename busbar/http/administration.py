@@ -14,13 +14,13 @@ and the same for /admin/groups, but for `rotate`. It knows no HTTP library: page
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 import pykka
 from msgspec import Struct
 
+from busbar.actors.audit import record
 from busbar.actors.governance.batch import UsageRead
 from busbar.actors.governance.keyring import secret_hash
 from busbar.actors.governance.messages import (
@@ -61,8 +61,6 @@ from busbar.http.administration_bodies import (
     since_day,
 )
 from busbar.http.administration_documents import Document, document_of, usage_document
-
-audit = logging.getLogger("busbar.audit")
 
 _STATUS = {Wrong.NOT_FOUND: 404, Wrong.CONFLICT: 409, Wrong.INVALID: 400, Wrong.UNAVAILABLE: 503}
 
@@ -359,7 +357,5 @@ def _told_once(status: int, key: VirtualKey, secret: str, aws: tuple[str, str] |
 
 
 def _log(action: str, scope_id: str, fields: tuple[str, ...] = (), state: str = "done") -> None:
-    """Ids and names of fields only: what is secret cannot come here."""
-    audit.info(
-        "who=admin action=%s id=%s%s %s", action, scope_id, f" fields={','.join(fields)}" if fields else "", state
-    )
+    named = {"fields": ",".join(fields)} if fields else {}
+    record("admin", action, state, id=scope_id, **named)

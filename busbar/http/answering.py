@@ -69,8 +69,14 @@ class Answering:
         return (self._clock.now() if self._answered_at is None else self._answered_at) - self._asked_at
 
     def asked(self) -> None:
-        """The request is about to go out."""
-        self._asked_at = self._clock.now()
+        """The request is about to go out, for the first time or with another key."""
+        if self._asked_at is None:
+            self._asked_at = self._clock.now()
+
+    def refused(self) -> None:
+        """The provider did nothing for it: it did not want the key."""
+        self._sent = False
+        self.waiting_for.connecting()
 
     def answered(self) -> None:
         """A whole answer is there, or a stream's first content."""

@@ -6,10 +6,11 @@ tried. Which of the two is decided by the first byte that reaches the caller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
+from busbar.actors.credentials.messages import Held
 from busbar.actors.messages import Recall, Timeouts
 from busbar.actors.runtime import Clock, LoopRef
 from busbar.config.schema import LimitsConfig
@@ -17,6 +18,7 @@ from busbar.http.answering import Answering
 from busbar.http.bodies import read_whole
 from busbar.http.call import Call, Failed, Verbatim
 from busbar.http.headers import forwarded, media_type, relayed
+from busbar.http.keys_in_turn import KeysInTurn
 from busbar.http.lanes import Lane
 from busbar.http.ports import AnswerTooLarge, Upstream, UpstreamAnswer, UpstreamBroken
 from busbar.http.stream_relay import Pace
@@ -25,7 +27,7 @@ from busbar.protocols.continuity import keys_of, restore
 from busbar.protocols.crossing import Crossing
 from busbar.protocols.failures import Failure, FailureClass, FailureSignal
 from busbar.protocols.resume import Diverged
-from busbar.protocols.signing import MalformedCredential
+from busbar.protocols.signing import MalformedCredential, Signer
 from busbar.protocols.translate import Unreadable, own_request
 from busbar.protocols.usage import Usage
 
@@ -55,6 +57,7 @@ class Attempt:
         self._clock = clock
         self._limits = limits
         self._answering = Answering(call, lane, continuity, clock)
+        self._keys = None if lane.wallet is None else KeysInTurn(lane.wallet, lane.model, clock)
 
     @property
     def usage(self) -> Usage | None:
@@ -91,6 +94,11 @@ class Attempt:
         return self._answering.waited_secs
 
     @property
+    def refused_keys(self) -> Sequence[tuple[int, str]]:
+        """(number, class) of the account's keys that the provider refused; another one may have been answered."""
+        return () if self._keys is None else self._keys.refusals
+
+    @property
     def pace(self) -> Pace | None:
         """Of a stream that started, once it is over."""
         return self._answering.pace
@@ -114,7 +122,10 @@ class Attempt:
         try:
             patience = self._answering.begin(timeouts, available_secs)
             async with patience.limit:
-                return await self._exchange_with_provider(body)
+                headers = self._forwarded()
+                if self._keys is None:
+                    return await self._exchange_with_provider(body, headers)
+                return await self._with_each_key(self._keys, body, headers)
         except UpstreamBroken as broken:
             return _failed(broken.kind)
         except Diverged:
@@ -144,19 +155,32 @@ class Attempt:
         changes = lane.changes and lane.changes_for(call.operation)
         return own_request(call.ingress, call.body, lane.upstream_model, self._answering.own_receipt, changes)
 
-    async def _exchange_with_provider(self, body: bytes) -> Failed | None:
+    async def _with_each_key(self, keys: KeysInTurn, body: bytes, headers: Mapping[str, str]) -> Failed | None:
+        """The same request with one key after the other, until one is not refused."""
+        while isinstance(found := await keys.next(), Held):
+            failed = await self._exchange_with_provider(body, headers, found.credential)
+            if failed is None or not keys.is_refusal(failed):
+                return failed
+            keys.refused(found, failed)
+            self._answering.refused()
+        return keys.verdict(found)
+
+    async def _exchange_with_provider(
+        self, body: bytes, headers: Mapping[str, str], signer: Signer | None = None
+    ) -> Failed | None:
         call, lane, it = self._call, self._lane, self._answering
         try:
             request = lane.request(
                 body,
                 stream=call.stream,
                 operation=call.operation,
-                forwarded=self._forwarded(),
+                forwarded=headers,
                 caller_key=call.caller.key,
                 now=self._clock.time(),
+                signer=signer,
             )
         except MalformedCredential:
-            if lane.signer is None:
+            if lane.takes_callers_key:
                 raise  # it is the caller's own
             return _failed(FailureClass.AUTH)
         if it.spent is not None:

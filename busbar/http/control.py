@@ -47,7 +47,10 @@ class Control:
         doorkeeper: Doorkeeper,
         open_telemetry_routes: bool,
         faults: LoopRef,
+        started_at: float,
+        worker: str | None = None,
     ) -> None:
+        """`started_at`: of the process, by the monotonic clock. `worker`: which of several it is."""
         self._system = system
         self._gateway = gateway
         self._directory = directory
@@ -55,7 +58,8 @@ class Control:
         self._doorkeeper = doorkeeper
         self._open = open_telemetry_routes
         self._faults = faults
-        self._started_at = time.monotonic()
+        self._started_at = started_at
+        self._worker = worker
 
     @property
     def pages(self) -> Controls:
@@ -133,6 +137,7 @@ class Control:
         directory = self._directory
         return {
             "version": __version__,
+            **({} if self._worker is None else {"worker": self._worker}),
             "uptime_s": round(time.monotonic() - self._started_at, 3),
             "gateway": await self._gateway.ask(Snapshot()),
             "pools": {name: await ref.ask(Snapshot()) for name, ref in directory.pools.items()},
@@ -143,6 +148,9 @@ class Control:
             "continuity": await directory.continuity.ask(Snapshot()),
             "sinks": {ref.name: await ref.ask(Snapshot()) for ref in directory.sinks if ref.is_alive()},
             "faults": await self._faults.ask(Snapshot()) if self._faults.is_alive() else None,
+            "credentials": {
+                name: await ref.ask(Snapshot()) for name, ref in directory.credentials.items() if ref.is_alive()
+            },
             **{name: await ref.ask(Snapshot()) for name, ref in directory.governance.items() if ref.is_alive()},
         }
 

@@ -39,14 +39,18 @@ class Dispatch:
     """Answers any request that the front accepts."""
 
     def __init__(self, relay: Relay, routes: Routes, controls: Controls, limits: LimitsConfig) -> None:
-        self._relay = relay
         self._routes = routes
+        self.switch(relay, controls, limits)
+        self.draining = False
+        """Whether the process is about to go: requests are turned away, control pages still answer."""
+
+    def switch(self, relay: Relay, controls: Controls, limits: LimitsConfig) -> None:
+        """Has these answer every request that comes from now on."""
+        self._relay = relay
         self._controls = controls
         prefixes = [page for page in controls.items() if page[0][1].endswith("/")]
         self._prefixes = sorted(prefixes, key=lambda page: len(page[0][1]), reverse=True)
         self._limits = limits
-        self.draining = False
-        """Whether the process is about to go: requests are turned away, control pages still answer."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]

@@ -11,9 +11,8 @@ front of it, and to no web page but its own.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 import pykka
@@ -28,6 +27,7 @@ from busbar.http.administration_bodies import Refusal, decoded
 from busbar.http.auth import holds_admin_token
 from busbar.http.dispatch import Controls, beneath
 from busbar.http.exchange import AiohttpExchange
+from busbar.http.origins import from_own_page, names_this_machine
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone
 
 FAULTS = "/admin/faults"
@@ -102,7 +102,7 @@ class FaultsAdmin:
             return "admin"
         if not self._open:
             raise Refusal(401, "The admin token is missing or not valid.")
-        if not _is_at_home(request):
+        if not (names_this_machine(request) and from_own_page(request)):
             raise Refusal(403, "Pages of other origins may not do this.")
         return "demo"
 
@@ -124,20 +124,6 @@ class FaultsAdmin:
             return await self._faults.ask(message)
         except (pykka.ActorDeadError, MailboxFull):
             raise Refusal(503, "Faults cannot be injected or lifted at the moment.") from None
-
-
-def _is_at_home(request: web.BaseRequest) -> bool:
-    """Whether no foreign web page is behind the request. Browsers name the page's origin whenever it could change
-    something. A host that is neither an address nor `localhost` is a name that somebody else may have pointed here
-    (DNS rebinding), and its pages would pass for our own."""
-    host = request.headers.get("host", "")
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        if name != "localhost":
-            ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return all(origin == f"http://{host}" for origin in request.headers.getall("origin", []))
 
 
 def _refusal(refusal: Refusal) -> web.Response:

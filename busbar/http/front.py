@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
-from busbar.config.schema import LimitsConfig
+from busbar.config.schema import LimitsConfig, TlsConfig
 from busbar.http.connection import Connection
+from busbar.http.tls import server_context
 
 BACKLOG = 1024
 GRACE_SECS = 0.1
 """For connections to close at the end of a drain, before they are cut. (0 would mean for ever.)"""
+
+FAREWELL_SECS = 5.0
+"""For a caller to answer the end of TLS; most do not care to."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -23,11 +28,12 @@ class Front(web.Server):
     def __init__(self, handler: Handler, limits: LimitsConfig) -> None:
         super().__init__(self._serve, handler_cancellation=True)
         self._answer = handler
-        self._limits = limits
+        self.limits = limits
+        """Connections that are made from now on are held to these."""
         self._inflight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
 
     @property
     def inflight(self) -> int:
@@ -38,15 +44,26 @@ class Front(web.Server):
         return Connection(
             self,
             asyncio.get_running_loop(),
-            header_timeout_secs=self._limits.header_timeout_secs,
+            limits=self.limits,
             has_room=self._has_room,
         )
 
-    async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Gives the address that it got (`port` 0: any). Raises OSError."""
+    async def listen(
+        self, host: str, port: int, tls: TlsConfig | None = None, *, shared: bool = False
+    ) -> tuple[str, int]:
+        """Gives the address that it got (`port` 0: any). `shared`: other processes listen there, too. May be called
+        again, for another address. Raises OSError, `TlsUnusable` among them."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self, host, port, backlog=BACKLOG)
-        address: tuple[str, int] = self._listener.sockets[0].getsockname()[:2]
+        listener = await loop.create_server(
+            self,
+            host,
+            port,
+            backlog=BACKLOG,
+            reuse_port=shared or None,
+            **_tls_arguments(tls, self.limits.header_timeout_secs),
+        )
+        self._listeners.append(listener)
+        address: tuple[str, int] = listener.sockets[0].getsockname()[:2]
         return address
 
     async def drain(self, timeout_secs: float) -> None:
@@ -59,12 +76,12 @@ class Front(web.Server):
                 await self._idle.wait()
         except TimeoutError:
             pass
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         await self.shutdown(GRACE_SECS)
 
     def _has_room(self) -> bool:
-        return len(self._connections) <= self._limits.connections_max
+        return len(self._connections) <= self.limits.connections_max
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -79,3 +96,13 @@ class Front(web.Server):
             self._inflight -= 1
             if self._inflight == 0:
                 self._idle.set()
+
+
+def _tls_arguments(tls: TlsConfig | None, handshake_timeout_secs: float) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl": server_context(tls),
+        "ssl_handshake_timeout": handshake_timeout_secs,
+        "ssl_shutdown_timeout": FAREWELL_SECS,
+    }

@@ -7,7 +7,10 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from busbar.config import Config
+from busbar.actors.credentials.wallet import Wallet
+from busbar.config import Config, ProviderConfig
+from busbar.credentials.assembly import credential_plans, wallets_of
+from busbar.credentials.source import signer_of
 from busbar.http.headers import media_type
 from busbar.http.ports import UpstreamRequest
 from busbar.protocols.failures import ErrorRules
@@ -32,7 +35,9 @@ class Lane(Struct, frozen=True, kw_only=True):
     """Fields of the body's top level that this provider wants otherwise; None: it wants none of that name."""
     auth_style: str
     signer: Signer | None
-    """None where the caller's own key goes upstream."""
+    """None where the caller's own key goes upstream, or what the wallet holds."""
+    wallet: Wallet | None = None
+    """Where the provider's credential may change: what can be used now."""
     headers: Mapping[str, str]
     rules: ErrorRules
     default_max_tokens: int
@@ -48,8 +53,10 @@ class Lane(Struct, frozen=True, kw_only=True):
         forwarded: Mapping[str, str],
         caller_key: str | None,
         now: float,
+        signer: Signer | None = None,
     ) -> UpstreamRequest:
-        """What goes out. `forwarded` are the caller's allowed headers; the provider's own win over them.
+        """What goes out. `forwarded` are the caller's allowed headers; the provider's own win over them. `signer`:
+        of a credential out of the wallet.
 
         Raises `MalformedCredential` when the caller's key cannot be sent as this provider wants it.
         """
@@ -63,9 +70,14 @@ class Lane(Struct, frozen=True, kw_only=True):
             **forwarded,
             **self.headers,
         }
-        signer = self.signer or self._callers_own(caller_key)
+        signer = signer or self.signer or self._callers_own(caller_key)
         headers.update(signer.sign("POST", url, headers, body, now))
         return UpstreamRequest(url, headers, body, model=self.model)
+
+    @property
+    def takes_callers_key(self) -> bool:
+        """Whether it is the caller's own key that goes upstream."""
+        return self.signer is None and self.wallet is None
 
     def _callers_own(self, key: str | None) -> Signer:
         """Never an empty key: for some styles that means the process's own credential."""
@@ -95,13 +107,16 @@ def _filled(template: str | None, model: str) -> str | None:
     return template and template.replace("{model}", quote(model, safe="@:"))
 
 
-def build_lanes(config: Config) -> dict[str, Lane]:
-    """One lane for each model. Raises `MalformedCredential`."""
+def build_lanes(config: Config, wallets: Mapping[str, Wallet] | None = None) -> dict[str, Lane]:
+    """One lane for each model. `wallets`: by provider, of those whose credential is not one fixed key; None: some
+    that nobody fills. Raises `MalformedCredential`."""
+    wallets = wallets_of(credential_plans(config)) if wallets is None else wallets
     passthrough = config.auth.mode == "passthrough"
     lanes = {}
     for model in config.models.values():
         provider = config.providers[model.provider]
-        key = provider.api_key.reveal() if provider.api_key is not None else ""
+        wallet = wallets.get(provider.name)
+        callers_own = passthrough and provider.auth != "none"
         lanes[model.name] = Lane(
             model=model.name,
             provider=provider.name,
@@ -113,10 +128,18 @@ def build_lanes(config: Config) -> dict[str, Lane]:
             count_path=provider.count_path,
             changes=provider.body,
             auth_style=provider.auth,
-            signer=None if passthrough and provider.auth != "none" else make_signer(provider.auth, key),
+            signer=None if callers_own or wallet is not None else _fixed(provider),
+            wallet=wallet,
             headers=provider.wire_headers(),
             rules=provider.error_rules,
             default_max_tokens=model.default_max_tokens,
             prefill=model.prefill,
         )
     return lanes
+
+
+def _fixed(provider: ProviderConfig) -> Signer:
+    """Of the one key that there is, or of none."""
+    if provider.api_key is None:
+        return make_signer(provider.auth, "")
+    return signer_of(provider.auth, provider.api_key, provider.identity.region)

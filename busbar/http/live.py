@@ -152,6 +152,11 @@ class Live:
         """The gateway stops: who reads is told so by the last change, if it still takes anything within a moment."""
         asyncio.get_running_loop().call_later(CLOSE_SECS, self._abort)
 
+    def end(self) -> None:
+        """There is another picture from now on: who reads this one comes back for it."""
+        if self._watching is not None:
+            self._watching.cancel()
+
     def _abort(self) -> None:
         for request in self._readers:
             if request.transport is not None:

@@ -79,11 +79,15 @@ class Patience:
         self._timeouts = timeouts
         self._stream = stream
         self._due = self._deadline
-        self.limit = LazyTimeout(self._earliest(timeouts.attempt_ms, timeouts.first_token_ms if stream else None))
+        self.limit = LazyTimeout(self._until_headers())
 
     @property
     def out_of_time(self) -> bool:
         return self._due == self._deadline
+
+    def connecting(self) -> None:
+        """The same request goes out once more, with another key: nothing begins anew."""
+        self.limit.move(self._until_headers())
 
     def answering(self) -> None:
         """The headers are there."""
@@ -105,6 +109,9 @@ class Patience:
         """Watches the gaps of a stream, if they are limited at all."""
         stall_ms = self._timeouts.stall_ms
         return None if stall_ms is None else StallWatch(stall_ms / 1000)
+
+    def _until_headers(self) -> float:
+        return self._earliest(self._timeouts.attempt_ms, self._timeouts.first_token_ms if self._stream else None)
 
     def _earliest(self, *limits_ms: int | None) -> float:
         times = [self._began_at + limit_ms / 1000 for limit_ms in limits_ms if limit_ms is not None]

@@ -67,7 +67,7 @@ class Prober:
         limits: LimitsConfig,
     ) -> None:
         """Members in mode `none` are left alone, and so are those for which there is no key but a caller's own."""
-        self._members = [it for it in members if it.health.mode != "none" and it.lane.signer is not None]
+        self._members = [it for it in members if it.health.mode != "none" and not it.lane.takes_callers_key]
         self._upstream = upstream
         self._continuity = continuity
         self._clock = clock

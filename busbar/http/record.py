@@ -87,6 +87,7 @@ class Record:
                 gap_mean_ms=None if pace is None else pace.mean_secs * 1000,
                 gap_longest_ms=None if pace is None else pace.longest_secs * 1000,
                 usage=usage,
+                refused_keys=attempt.refused_keys,
             )
         )
         self._last = attempt

@@ -153,6 +153,7 @@ class _Steps:
                 None if attempt.first_byte_at is None else (attempt.first_byte_at - attempt.at) * 1000
             ),
             "latency_ms": round(attempt.latency_ms, 1),
+            **({"refused_keys": [list(it) for it in attempt.refused_keys]} if attempt.refused_keys else {}),
         }
 
     def _since_start(self, at: float) -> float:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
 
+from busbar.config.reach import Reach
 from busbar.http.ports import Sink, UpstreamAnswer, UpstreamBroken, UpstreamRequest
 from busbar.http.proxies import EnvironmentProxies
 from busbar.protocols.failures import FailureClass
+from busbar.reached import CheckedResolver, Lookup, reason_of
 
 SILENCE_SECS_MAX = 600.0
 """A provider that sends nothing for so long is given up, whatever else is configured."""
@@ -23,12 +26,17 @@ STALE_TRIES = 3
 
 
 class AiohttpUpstream:
-    """Pooled keep-alive connections; no cookies, no redirects, environment proxies honoured."""
+    """Pooled keep-alive connections, `connections_max` each by http, by https, and through a proxy; no cookies, no
+    redirects, environment proxies honoured. What a proxy dials is the proxy's business."""
 
-    def __init__(self, *, connect_timeout_secs: float, connections_max: int) -> None:
+    def __init__(self, *, connect_timeout_secs: float, connections_max: int, reach: Reach | None = None) -> None:
         self._proxies = EnvironmentProxies()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=KEEPALIVE_SECS),
+        self._lookup = Lookup(reach or Reach(), "provider")
+        self._connector = partial(aiohttp.TCPConnector, limit=connections_max, keepalive_timeout=KEEPALIVE_SECS)
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        """By scheme, and one for what goes through a proxy."""
+        self._new_session = partial(
+            aiohttp.ClientSession,
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=connect_timeout_secs, sock_read=SILENCE_SECS_MAX
             ),
@@ -56,18 +64,29 @@ class AiohttpUpstream:
         raise AssertionError("the last try answers or raises")
 
     async def _request(self, request: UpstreamRequest, noted: SimpleNamespace) -> aiohttp.ClientResponse:
-        return await self._session.request(
+        self._lookup.check(request.url)
+        url = URL(request.url, encoded=True)  # signed as it stands: not to be quoted anew
+        proxy = self._proxies.for_url(request.url)
+        return await self._session(url.scheme if proxy is None else "proxy").request(
             request.method,
-            URL(request.url, encoded=True),  # signed as it stands: not to be quoted anew
+            url,
             data=request.body,
             headers=request.headers,
             allow_redirects=False,
-            proxy=self._proxies.for_url(request.url),
+            proxy=proxy,
             trace_request_ctx=noted,
         )
 
+    def _session(self, way: str) -> aiohttp.ClientSession:
+        session = self._sessions.get(way)
+        if session is None:
+            resolver = None if way == "proxy" else CheckedResolver(self._lookup, way)
+            session = self._sessions[way] = self._new_session(connector=self._connector(resolver=resolver))
+        return session
+
     async def close(self) -> None:
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
 
 class AiohttpAnswer:
@@ -109,7 +128,7 @@ class AiohttpAnswer:
 def _broken(error: Exception) -> UpstreamBroken:
     timed_out = isinstance(error, TimeoutError | asyncio.TimeoutError)
     kind = FailureClass.TIMEOUT if timed_out else FailureClass.NETWORK
-    return UpstreamBroken(kind, type(error).__name__)
+    return UpstreamBroken(kind, reason_of(error))
 
 
 def _reuse_noted() -> aiohttp.TraceConfig:

@@ -103,7 +103,7 @@ def _of_object(error: Mapping[str, Any]) -> FailureSignal:
     code = details.get("error_code") if isinstance(details, dict) else None
     message = next((said for key in _MESSAGE_KEYS if (said := error.get(key))), "")
     return FailureSignal(
-        code=word(code) or word(error.get("code")),
+        code=word(code) or word(error.get("code")) or word(error.get("error_code")),  # the last is Databricks'
         type=_kind(error),
         message=_own_words(_text(message), error.get("metadata")),
         param=word(error.get("param")),
@@ -114,7 +114,13 @@ def _kind(error: Mapping[str, Any]) -> str | None:
     """The structured type; OpenRouter tells in `metadata` what limit was met, and that it was moderation."""
     metadata = error.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    said = (error.get("type"), error.get("status"), error.get("reason"), metadata.get("limit_source"))
+    named = (
+        error.get("type"),
+        error.get("status"),
+        error.get("reason"),
+        error.get("error_type"),
+    )  # the last is TGI's
+    said = (*named, metadata.get("limit_source"))
     kind = next((kind for kind in said if kind and isinstance(kind, str) and kind != "error"), None)
     return "moderation" if kind is None and metadata.get("reasons") else kind
 

@@ -1,7 +1,8 @@
 """What it takes to speak a dialect: the one object that a dialect's folder ties together.
 
 The rest of Busbar knows dialects only through this interface. Adding a seventh means one folder that makes a
-`Protocol`, and one line in the registry (`busbar.protocols.registry`).
+`Protocol`, its entry in the registry (`busbar.protocols.registry`), and its name and usual auth style where the
+configuration, which loads no dialect, lists them.
 
 All of it is pure: bytes and values in, bytes and values out; time and randomness come in with the `Hop`.
 """

@@ -41,15 +41,22 @@ def create_if_missing(path: Path) -> None:
         if path.exists():
             return
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(path.parent)
     except FileNotFoundError as error:
         raise StoreUnusable(f"{path} cannot be created: the directory {path.parent} does not exist") from error
     except OSError as error:
         raise StoreUnusable(f"{path} cannot be created: {error.strerror}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """So that names in it outlive a power cut as well. Windows syncs no directories. Raises OSError."""
+    if os.name != "posix":
+        return
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def open_existing(path: Path, *, durable: bool) -> sqlite3.Connection:

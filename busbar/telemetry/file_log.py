@@ -21,6 +21,9 @@ MODE = 0o600
 
 FILES_KEPT_MAX = 1000
 
+_AS_WRITTEN: int = getattr(os, "O_BINARY", 0)
+"""Windows would make two bytes of each line's end."""
+
 _NUMBER = re.compile(r"[1-9][0-9]{0,2}|1000")
 """Of a file that was put aside. What else there is beside the log (`.20260101`, `.bak`) is somebody else's."""
 
@@ -109,7 +112,7 @@ class LogFile:
     def open(self) -> None:
         """Have the file, made if there is none. Raises OSError."""
         if self._fd is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _AS_WRITTEN
             self._fd = os.open(self._path, flags, MODE)
             try:
                 self._end_torn_line(self._fd)

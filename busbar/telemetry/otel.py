@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from busbar import __version__
 from busbar.actors.traces import Parcel
 from busbar.config import Config
+from busbar.config.reach import Reach
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -50,6 +51,9 @@ FLUSH_SECS: Final = 2.0
 _Done = Callable[[bool], None]
 _Task = tuple[Parcel, _Done, asyncio.AbstractEventLoop]
 
+Places = Mapping[str, tuple[str, str]]
+"""Of each member, the upstream model and the base URL."""
+
 
 def open_traces(config: Config) -> OtlpExport | None:
     """The port to the configured collector; None: there is none. Does not block, and does not fail: a collector that
@@ -58,12 +62,15 @@ def open_traces(config: Config) -> OtlpExport | None:
     if observability.otlp_endpoint is None:
         return None
     url = observability.otlp_endpoint.rstrip("/").removesuffix("/v1/traces") + "/v1/traces"
-    places = {
+    headers = {name: value.reveal() for name, value in observability.otlp_headers.items()}
+    return OtlpExport(url, headers, places_of(config), reach=Reach(config.security.allow_private))
+
+
+def places_of(config: Config) -> Places:
+    return {
         model.name: (model.upstream_model, config.providers[model.provider].base_url)
         for model in config.models.values()
     }
-    headers = {name: value.reveal() for name, value in observability.otlp_headers.items()}
-    return OtlpExport(url, headers, places)
 
 
 class OtlpExport:
@@ -76,15 +83,17 @@ class OtlpExport:
         self,
         url: str,
         headers: Mapping[str, str],
-        places: Mapping[str, tuple[str, str]],
+        places: Places,
         timeout_secs: float = EXPORT_TIMEOUT_SECS,
+        reach: Reach | None = None,
     ) -> None:
-        """`places`: of each member, the upstream model and the base URL."""
+        """`places`: of each member, the upstream model and the base URL. `reach`: whom it may call."""
+        self._reach = reach or Reach()
         self._url = url
         self._headers = headers
         self._places = places
         self._timeout_secs = timeout_secs
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._tasks: SimpleQueue[_Task | Places | None] = SimpleQueue()
         self._closed = False
         self._in_time = True
         """Until `close` has waited long enough."""
@@ -110,6 +119,10 @@ class OtlpExport:
         else:
             self._tasks.put((parcel, done, loop))
 
+    def learn(self, places: Places) -> None:
+        """The members are these from now on."""
+        self._tasks.put(places)
+
     def close(self, flush_secs: float = FLUSH_SECS) -> None:
         """Export what was submitted, if that takes no longer than `flush_secs`. Blocks until then; idempotent."""
         if not self._closed:
@@ -130,9 +143,13 @@ class OtlpExport:
         except Exception:  # supervises: whatever the SDK dislikes, requests go on without traces
             logger.exception("traces: cannot be exported")
             while (task := self._tasks.get()) is not None:
-                _tell(task, taken=False)
+                if isinstance(task, tuple):
+                    _tell(task, taken=False)
             return
         while (task := self._tasks.get()) is not None:
+            if not isinstance(task, tuple):
+                spans.learn(task)
+                continue
             taken = self._export(spans, self._exporter, task[0])
             self._note(taken, task[0].spans)
             _tell(task, taken=taken)
@@ -143,7 +160,8 @@ class OtlpExport:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
 
-        from busbar.telemetry.spans import Place, Spans
+        from busbar.telemetry.otlp_session import otlp_session
+        from busbar.telemetry.spans import Spans
 
         # It says every failure, and ours are said once.
         logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter").setLevel(logging.CRITICAL)
@@ -154,9 +172,13 @@ class OtlpExport:
                 "service.instance.id": str(uuid.uuid4()),
             }
         )
-        places = {member: Place.at(model, url) for member, (model, url) in self._places.items()}
-        exporter = OTLPSpanExporter(endpoint=self._url, headers=dict(self._headers), timeout=self._timeout_secs)
-        return Spans(resource, places), exporter
+        exporter = OTLPSpanExporter(
+            endpoint=self._url,
+            headers=dict(self._headers),
+            timeout=self._timeout_secs,
+            session=otlp_session(self._url, self._reach),
+        )
+        return Spans(resource, self._places), exporter
 
     def _export(self, spans: Spans, exporter: SpanExporter, parcel: Parcel) -> bool:
         """Whether all of it arrived."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from busbar.actors.gateway import SinkPlan
 from busbar.actors.request_log import RequestLog
+from busbar.config.reach import Reach
 from busbar.config.schema import ObservabilityConfig
 from busbar.telemetry.file_log import FileLog
 from busbar.telemetry.records import encode
@@ -38,9 +39,9 @@ class RequestLogs:
         )
 
 
-def open_request_logs(observability: ObservabilityConfig) -> RequestLogs:
-    """Those that the configuration names. Raises nothing: what is wrong with a file or a receiver is told in the
-    log."""
+def open_request_logs(observability: ObservabilityConfig, reach: Reach | None = None) -> RequestLogs:
+    """Those that the configuration names; `reach`: whom they may call. Raises nothing: what is wrong with a file or a
+    receiver is told in the log."""
     path, url = observability.request_log_file, observability.request_log_webhook_url
     return RequestLogs(
         None
@@ -50,5 +51,5 @@ def open_request_logs(observability: ObservabilityConfig) -> RequestLogs:
             max_bytes=observability.request_log_file_max_bytes,
             files_kept=observability.request_log_files_kept,
         ),
-        None if url is None else Webhook(url, observability.request_log_webhook_secret),
+        None if url is None else Webhook(url, observability.request_log_webhook_secret, reach=reach),
     )

@@ -65,11 +65,15 @@ _Attributes = dict[str, AttributeValue]
 
 
 class Spans:
-    """Makes the spans of requests. `places`: by member."""
+    """Makes the spans of requests. `places`: of each member, the upstream model and the base URL."""
 
-    def __init__(self, resource: Resource, places: Mapping[str, Place]) -> None:
+    def __init__(self, resource: Resource, places: Mapping[str, tuple[str, str]]) -> None:
         self._resource = resource
-        self._places = places
+        self.learn(places)
+
+    def learn(self, places: Mapping[str, tuple[str, str]]) -> None:
+        """The members are these from now on."""
+        self._places = {member: Place.at(model, url) for member, (model, url) in places.items()}
 
     def of(self, traced: Traced) -> list[ReadableSpan]:
         """The request's, then those of its attempts. It has a trace."""

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from busbar.actors.request_log import Batch, Failed, Rejected, Result, Sent
+from busbar.config.reach import Reach
 from busbar.config.secret import Secret
 from busbar.protocols.retry_after import retry_after_secs
+from busbar.reached import Lookup, checked_session, reason_of
 
 logger = logging.getLogger("busbar.telemetry")
 
@@ -40,8 +42,16 @@ class Webhook:
     does a redirect.
     """
 
-    def __init__(self, url: str, secret: Secret | None = None, *, deadline_secs: float = DEADLINE_SECS) -> None:
-        """Opens nothing. `deadline_secs`: see `DEADLINE_SECS`."""
+    def __init__(
+        self,
+        url: str,
+        secret: Secret | None = None,
+        *,
+        reach: Reach | None = None,
+        deadline_secs: float = DEADLINE_SECS,
+    ) -> None:
+        """Opens nothing. `reach`: whom it may call. `deadline_secs`: see `DEADLINE_SECS`."""
+        self._lookup = Lookup(reach or Reach(), "webhook")
         self.name = _origin(url)
         self._url = url
         self._secret = secret
@@ -108,17 +118,16 @@ class Webhook:
         except TimeoutError:
             return Failed(f"no answer within {self._deadline_secs:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return Failed(type(error).__name__)  # its text may quote the URL, which may hold a token
+            return Failed(reason_of(error))
         except Exception as error:  # supervises: the next batch is another matter
             logger.exception("the request log could not be sent")
             return Failed(type(error).__name__)
 
     async def _dial(self, body: bytes, headers: dict[str, str]) -> Result:
         """The only place where the URL is looked up and connected to, and no redirect leads anywhere else."""
+        self._lookup.check(self._url)
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX), cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._session = checked_session(self._lookup, urlsplit(self._url).scheme, CONNECTIONS_MAX)
         async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
             return _verdict(response.status, {key.lower(): value for key, value in response.headers.items()})
 

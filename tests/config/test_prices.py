@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from importlib import resources
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import yaml
 
+from busbar.cli.described import same_account
 from busbar.config.files import packaged_providers
+from busbar.config.known import known_providers
 from busbar.config.prices import OWN_PRICE, SAME_ACCOUNT, price_list
 from busbar.config.schema import PriceChange, PriceConfig, Prices, PriceTier, ProtocolName
 
 PRICES = price_list()
-CATALOG = yaml.safe_load(packaged_providers().read_text(encoding="utf-8"))["providers"]
+CATALOG = known_providers(packaged_providers(), {})
 
 SONNET_4_5 = PriceConfig(input=3, output=15, cache_read=0.3, cache_write=3.75, cache_write_1h=6)
 GPT_4O = PriceConfig(input=2.5, output=10, cache_read=1.25)
@@ -177,11 +177,23 @@ def test_the_exact_region_is_found_first() -> None:
     assert [price and price.input for price in prices] == [4.4, 4.4, 4]
 
 
-def test_another_door_to_the_same_account_is_at_the_same_host() -> None:
+def test_every_door_to_an_account_with_prices_is_known() -> None:
+    """Doors have the same key, as the catalog shows it; only at AWS are the two kinds of keys two."""
+    doors = {
+        other: listed
+        for listed in PRICES.prices
+        for other in CATALOG
+        if other != listed and same_account(CATALOG[other], CATALOG[listed])
+    }
+    unpriced = {"z.ai": "zai-api", "zai-coding": "zai-api", "perplexity-responses": "perplexity"}
+    assert {**doors, "bedrock-api-key": "bedrock"} == {**SAME_ACCOUNT, **unpriced}
+
+
+def test_a_model_costs_the_same_by_every_door() -> None:
     for other, listed in SAME_ACCOUNT.items():
-        assert listed in PRICES.prices
-        hosts = {urlsplit(CATALOG[name]["base_url"]).hostname for name in (other, listed)}
-        assert len(hosts) == 1
+        model = next(iter(PRICES.prices[listed]))
+        assert PRICES.find(other, CATALOG[other].protocol, model) == PRICES.prices[listed][model]
+    assert find("gemini-openai", "models/gemini-4-argon") == find("gemini", "gemini-4-argon", "gemini") is not None
 
 
 # --- what it leaves alone

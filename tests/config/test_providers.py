@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-from busbar.config import SUPPORTED_PROTOCOLS, ConfigErrors, Secret, load, loads
+from busbar.config import ConfigErrors, Secret, load, loads
 from busbar.config.files import find_config, find_providers, packaged_providers, read_text
 from busbar.config.source import FILE_BYTES_MAX
 from busbar.protocols.failures import ErrorRules, FailureClass
@@ -113,38 +112,7 @@ def test_error_rules_are_those_of_the_provider(read: Read) -> None:
     )
 
 
-# The packaged catalog
-
-
-def catalog_names() -> list[str]:
-    return list(yaml.safe_load(packaged_providers().read_text(encoding="utf-8"))["providers"])
-
-
-def test_every_entry_of_the_packaged_catalog_loads() -> None:
-    entries = yaml.safe_load(packaged_providers().read_text(encoding="utf-8"))["providers"]
-    env = {
-        entry["api_key_env"]: f"key-in-{entry['api_key_env']}" for entry in entries.values() if "api_key_env" in entry
-    }
-    config = loads(yaml.safe_dump({"providers": dict.fromkeys(map(str, entries))}), env=env)
-    assert len(config.providers) == len(entries) >= 60
-    for name, provider in config.providers.items():
-        entry = entries[name]
-        assert (provider.protocol, provider.base_url) == (entry["protocol"], entry["base_url"])
-        assert provider.protocol in SUPPORTED_PROTOCOLS
-        named = "api_key_env" in entry
-        assert provider.api_key == (Secret(env[entry["api_key_env"]]) if named and entry["auth"] != "none" else None)
-    assert config.notes == ("no models are configured: every request will be answered 404",)
-
-
-def test_the_packaged_catalog_knows_what_people_use_and_run_themselves() -> None:
-    names = catalog_names()
-    for name in ("anthropic", "openai", "groq", "mistral", "openrouter", "ollama", "vllm", "llama-cpp", "lmstudio"):
-        assert name in names
-
-
-def test_the_packaged_catalog_repeats_no_default_path() -> None:
-    entries = yaml.safe_load(packaged_providers().read_text(encoding="utf-8"))["providers"]
-    assert {entry.get("path") for entry in entries.values()} == {None, "/chat/completions"}
+# A catalog (the packaged one has a page of its own: test_catalog.py)
 
 
 def test_a_catalog_of_another_shape_is_refused() -> None:
@@ -152,6 +120,77 @@ def test_a_catalog_of_another_shape_is_refused() -> None:
         loads("", "provider: {}", {})
     with pytest.raises(ConfigErrors, match=r"providers.yaml:1: providers: expected one entry for each provider"):
         loads("", "providers: [a]", {})
+
+
+SHARED = """
+providers:
+  one:
+    protocol: openai
+    base_url: https://one.example
+    auth: none
+    error_map: {7: billing}
+    error_status: {403: billing}
+  two: {protocol: anthropic, base_url: "https://one.example/two", auth: none, errors_as: one, error_map: {8: auth}}
+"""
+
+
+def test_an_entry_may_have_the_errors_of_another_one_below_its_own() -> None:
+    config = loads("providers: {two: {error_map: {9: overloaded}, error_status: {403: auth}}}", SHARED, {})
+    assert config.providers["two"].error_rules == ErrorRules(
+        words={"7": FailureClass.BILLING, "8": FailureClass.AUTH, "9": FailureClass.OVERLOADED},
+        statuses={403: FailureClass.AUTH},
+    )
+
+
+@pytest.mark.parametrize("other", ["nobody", "two", "[one]"])
+def test_errors_are_those_of_an_entry_that_has_them_itself(other: str) -> None:
+    three = f"  three: {{protocol: openai, base_url: 'https://x.example', auth: none, errors_as: {other}}}\n"
+    with pytest.raises(ConfigErrors) as caught:
+        loads("providers: {three: }", SHARED + three, {})
+    place = "providers.yaml:10: providers.three.errors_as"
+    assert str(caught.value) == f"{place}: expected an entry that has its tables of errors itself"
+
+
+def test_only_a_catalog_shares_errors(complaints: Complaints) -> None:
+    found = complaints("providers: {openai: {errors_as: anthropic}}")
+    assert [it.partition(",")[0] for it in found] == ["config.yaml:1: providers.openai.errors_as: unknown key"]
+
+
+CLOUD = """
+providers:
+  cloud:
+    protocol: openai
+    base_url: https://{region}.cloud.example/{account}
+    path: /of/{account}/{model}
+    variables: {region: here}
+    auth: bearer
+    api_key_env: CLOUD_KEY
+"""
+
+
+def test_a_catalog_may_give_variables_that_an_operator_overrides() -> None:
+    def address(own: str) -> str:
+        provider = loads(f"providers: {{cloud: {own}}}", CLOUD, {"CLOUD_KEY": "k"}).providers["cloud"]
+        return provider.base_url + str(provider.path)
+
+    assert address("{variables: {account: a1}}") == "https://here.cloud.example/a1/of/a1/{model}"
+    assert address("{variables: {account: a1, region: there}}") == "https://there.cloud.example/a1/of/a1/{model}"
+    assert address("{base_url: 'https://my.example', path: /x}") == "https://my.example/x"
+
+
+def test_a_variable_that_is_missing_is_told_once() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        loads("providers: {cloud: }", CLOUD, {"CLOUD_KEY": "k"})
+    assert [it.partition(": ")[2] for it in str(caught.value).splitlines()] == [
+        "providers.cloud.variables: the address has {account} in it; write `variables: {account: …}`"
+    ]
+
+
+def test_the_key_that_a_catalog_names_is_for_its_own_style() -> None:
+    signed = "providers: {cloud: {auth: sigv4, variables: {account: a}%s}}"
+    env = {"CLOUD_KEY": "k", "MINE": "AKID1:secret"}
+    assert loads(signed % "", CLOUD, env).providers["cloud"].api_key is None
+    assert loads(signed % ", api_key_env: MINE", CLOUD, env).providers["cloud"].api_key == Secret("AKID1:secret")
 
 
 # The two files

@@ -559,7 +559,7 @@ async def test_only_allowed_headers_reach_a_provider() -> None:
         "anthropic-version": "2023-06-01",
         "x-request-id": "abc",
         "traceparent": "00-1-2-01",
-        "origin": "https://evil.example",
+        "origin": "app://client",
         "cookie": "a=b",
         "x-forwarded-for": "1.2.3.4",
         "connection": "keep-alive, x-secret",

@@ -215,7 +215,7 @@ def flood(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sluggard(world: World) -> AsyncIterator[asyncio.StreamReader]:
     """One who asks, and reads next to nothing."""
     reader, writer = await asyncio.open_connection(world.gateway.host, world.gateway.port, limit=1024)
-    writer.write(f"GET {STREAM} HTTP/1.1\r\nhost: busbar\r\n\r\n".encode())
+    writer.write(f"GET {STREAM} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
     try:
         yield reader
     finally:

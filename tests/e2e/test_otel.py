@@ -25,7 +25,7 @@ PATH = "/v1/chat/completions"
 
 
 def collected_at(receiver: OtlpReceiver, more: str = "") -> str:
-    return f"observability: {{otlp_endpoint: '{receiver.url}'{more}}}"
+    return f"observability: {{otlp_endpoint: '{receiver.url}'{more}}}\nsecurity: {{allow_private: [127.0.0.1]}}"
 
 
 def children_of(spans: list[Seen]) -> list[Seen]:

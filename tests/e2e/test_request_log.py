@@ -67,7 +67,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 def configured(path: Path, url: str) -> str:
     return (
         f"observability: {{request_log_file: '{path}', request_log_webhook_url: '{url}', "
-        "request_log_webhook_secret: '${HOOK}'}"
+        "request_log_webhook_secret: '${HOOK}'}\nsecurity: {allow_private: [127.0.0.1]}"
     )
 
 

@@ -28,7 +28,7 @@ def at(*moment: int) -> float:
 
 def test_the_published_example_has_its_published_signature() -> None:
     """AWS General Reference, "Signature Version 4 signing process": the IAM `ListUsers` request."""
-    signer = SigV4Signer(Credentials("AKIDEXAMPLE", SECRET), "us-east-1", "iam")
+    signer = SigV4Signer(Credentials("AKIDEXAMPLE", SECRET), "us-east-1", service="iam")
     signed = signer.sign(
         "GET",
         "https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08",
@@ -143,14 +143,25 @@ def test_a_malformed_credential_is_refused_without_being_told(credential: str) -
     assert "hun ter2" not in str(refused.value)
 
 
-def test_without_a_credential_the_default_chain_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("url", "region"),
+    [
+        (URL, "eu-central-1"),
+        ("https://gateway.example/model/m/converse", "sa-east-1"),
+    ],
+)
+def test_the_chain_s_region_is_for_hosts_that_name_none(url: str, region: str) -> None:
+    signer = SigV4Signer(Credentials("AKIDCHAIN", SECRET, "token"), "sa-east-1")
+    signed = signer.sign("POST", url, JSON, b"", NOW)
+    assert f"Credential=AKIDCHAIN/20231114/{region}/bedrock/" in signed["authorization"]
+    assert signed["x-amz-security-token"] == "token"
+
+
+def test_an_empty_credential_is_not_the_process_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDCHAIN")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "sa-east-1")
-    signed = make_signer("sigv4", "").sign("POST", "https://gateway.example/model/m/converse", JSON, b"", NOW)
-    assert "Credential=AKIDCHAIN/20231114/sa-east-1/bedrock/" in signed["authorization"]
-    assert signed["x-amz-security-token"] == "token"
+    with pytest.raises(MalformedCredential):
+        make_signer("sigv4", "")
 
 
 def test_the_signer_tells_nothing_of_its_secret() -> None:

@@ -18,9 +18,11 @@ from busbar.actors.messages import Refusal
 from busbar.actors.telemetry import AttemptDone, Decision, Piece, RequestDone, Said, TraceContext
 from busbar.actors.traces import Parcel, Traced
 from busbar.config import loads
+from busbar.config.reach import Reach
 from busbar.protocols.usage import Usage
 from busbar.telemetry.otel import OtlpExport, open_traces
 
+LOCAL = Reach(["127.0.0.1"])
 PLACES = {
     "claude": ("claude-sonnet-4-5", "https://api.anthropic.com"),
     "gpt": ("gpt-5", "http://[::1]:8080/v1"),
@@ -91,7 +93,7 @@ async def export(port: OtlpExport, *traced: Traced) -> bool:
 
 async def test_a_request_with_a_failover_is_a_span_with_two_children() -> None:
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {"Authorization": "Bearer collector"}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {"Authorization": "Bearer collector"}, PLACES, reach=LOCAL)
         assert await export(port, Traced(FAILED_OVER))
         port.close()
         root, first, second = await receiver.spans(3)
@@ -193,7 +195,7 @@ async def test_what_went_wrong_is_told_by_its_class(
 ) -> None:
     attempts = () if last is None else (AttemptDone(member="gpt", disposition=last, latency_ms=1, span_id=2),)
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         assert await export(port, Traced(request(outcome=outcome, status=status, attempts=attempts)))
         port.close()
     root = next(span for span in receiver.seen if span.kind == "SERVER")
@@ -202,7 +204,7 @@ async def test_what_went_wrong_is_told_by_its_class(
 
 async def test_a_name_that_nobody_has_is_in_no_span() -> None:
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         assert await export(port, Traced(request(pool="unresolved", outcome="client_error", status=404)))
         port.close()
         (root,) = await receiver.spans(1)
@@ -213,7 +215,7 @@ async def test_a_name_that_nobody_has_is_in_no_span() -> None:
 async def test_what_was_said_follows_the_conventions_schema() -> None:
     said = Said(span_id=1, asked=Piece(b'{"prompt":"caf\xc3\xa9"}'), answered=Piece(b"data: \xff", whole=False))
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         assert await export(port, Traced(request(), said))
         port.close()
         (root,) = await receiver.spans(1)
@@ -232,7 +234,7 @@ async def test_what_was_said_follows_the_conventions_schema() -> None:
 @pytest.mark.parametrize("status", [400, 401, 500])
 async def test_a_receiver_that_refuses_costs_spans_only(status: int) -> None:
     async with OtlpReceiver(status) as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         assert not await export(port, Traced(request()))
         receiver.status = 200
         assert await export(port, Traced(request()))
@@ -243,14 +245,14 @@ async def test_a_receiver_that_refuses_costs_spans_only(status: int) -> None:
 async def test_a_dead_or_hanging_receiver_is_given_up_after_a_while() -> None:
     async with OtlpReceiver(hanging=True) as receiver:
         for url in (f"http://127.0.0.1:{_free_port()}", receiver.url):
-            port = OtlpExport(f"{url}/v1/traces", {}, PLACES, timeout_secs=0.2)
+            port = OtlpExport(f"{url}/v1/traces", {}, PLACES, reach=LOCAL, timeout_secs=0.2)
             assert not await export(port, Traced(request()))
             port.close()
 
 
 async def test_what_was_submitted_is_flushed_at_the_end() -> None:
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         told: list[bool] = []
         for _ in range(3):
             port.submit(Parcel((Traced(request()),)), told.append)
@@ -265,7 +267,7 @@ async def test_a_large_parcel_goes_in_pieces_that_a_collector_takes() -> None:
     one = Traced(request(attempts=(AttemptDone(member="gpt", disposition="ok", latency_ms=1, span_id=2),)))
     large = Traced(request(), Said(span_id=1, asked=Piece(bytes(60_000)), answered=Piece(bytes(60_000))))
     async with OtlpReceiver() as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         assert await export(port, *[one] * 100)
         assert receiver.sizes == [128, 72]
         assert await export(port, *[large] * 20)
@@ -278,7 +280,7 @@ async def test_a_large_parcel_goes_in_pieces_that_a_collector_takes() -> None:
 
 async def test_the_end_does_not_wait_for_a_receiver_that_hangs() -> None:
     async with OtlpReceiver(hanging=True) as receiver:
-        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES)
+        port = OtlpExport(f"{receiver.url}/v1/traces", {}, PLACES, reach=LOCAL)
         port.submit(Parcel((Traced(request()),)), lambda _taken: None)
         await receiver.exports(1)
         began = time.monotonic()
@@ -291,6 +293,7 @@ async def test_it_is_opened_as_configured() -> None:
         providers: {home: {protocol: openai, auth: none, base_url: 'http://gpu.example:8000/v1'}}
         models: {gpt: {provider: home, upstream_model: qwen}}
         observability: {otlp_endpoint: 'URL', otlp_headers: {x-team: '${TEAM}'}}
+        security: {allow_private: [127.0.0.1]}
     """
     async with OtlpReceiver() as receiver:
         port = open_traces(loads(config.replace("URL", f"{receiver.url}/"), env={"TEAM": "blue"}))

@@ -169,7 +169,7 @@ auth: {mode: token, client_tokens: ["${CLIENT}"]}
 providers:
   main: {base_url: http://127.0.0.1:1, protocol: openai, auth: bearer, api_key_env: KEY, headers: {x-a: "${HEADER}"}}
 models: {gpt: {provider: main}}
-observability: {request_log_webhook_url: "http://h/x", request_log_webhook_secret: "${HOOK}"}
+observability: {request_log_webhook_url: "https://h/x", request_log_webhook_secret: "${HOOK}"}
 """,
         env={"CLIENT": "client-secret", "KEY": "provider-secret", "HEADER": "header-secret", "HOOK": "hook-secret"},
     )

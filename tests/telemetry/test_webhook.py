@@ -16,9 +16,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from busbar.actors.request_log import Batch, Failed, Rejected, Result, Sent
+from busbar.config.reach import Reach
 from busbar.config.secret import Secret
 from busbar.telemetry.webhook import Webhook
 
+LOCAL = Reach(["127.0.0.1"])
 BATCH = Batch("delivery-1", (b'{"request_id":"r1"}', b'{"request_id":"r2"}'))
 
 
@@ -60,7 +62,7 @@ def submit(webhook: Webhook, batch: Batch = BATCH) -> asyncio.Future[Result]:
 
 
 async def test_a_batch_is_an_array_with_a_signature_that_can_be_verified(receiver: Receiver) -> None:
-    webhook = Webhook(receiver.url, Secret("shared"))
+    webhook = Webhook(receiver.url, Secret("shared"), reach=LOCAL)
     assert await submit(webhook) == Sent()
     await webhook.close(2.0)
     [(headers, body)] = receiver.got
@@ -74,7 +76,7 @@ async def test_a_batch_is_an_array_with_a_signature_that_can_be_verified(receive
 
 
 async def test_without_a_secret_there_is_no_signature(receiver: Receiver) -> None:
-    webhook = Webhook(receiver.url)
+    webhook = Webhook(receiver.url, reach=LOCAL)
     assert await submit(webhook) == Sent()
     await webhook.close(2.0)
     assert "x-busbar-signature" not in {name.lower() for name in receiver.got[0][0]}
@@ -97,7 +99,7 @@ async def test_without_a_secret_there_is_no_signature(receiver: Receiver) -> Non
 )
 async def test_what_an_answer_means(receiver: Receiver, status: int, headers: dict[str, str], result: Result) -> None:
     receiver.answers = [(status, headers)]
-    webhook = Webhook(receiver.url)
+    webhook = Webhook(receiver.url, reach=LOCAL)
     assert await submit(webhook) == result
     assert len(receiver.got) == 1  # no redirect was followed
     await webhook.close(2.0)
@@ -105,7 +107,7 @@ async def test_what_an_answer_means(receiver: Receiver, status: int, headers: di
 
 async def test_the_same_batch_again_is_the_same_delivery(receiver: Receiver) -> None:
     receiver.answers = [(500, {})]
-    webhook = Webhook(receiver.url, Secret("shared"))
+    webhook = Webhook(receiver.url, Secret("shared"), reach=LOCAL)
     assert await submit(webhook) == Failed("it answered 500")
     assert await submit(webhook) == Sent()
     await webhook.close(2.0)
@@ -116,11 +118,11 @@ async def test_the_same_batch_again_is_the_same_delivery(receiver: Receiver) -> 
 async def test_a_dead_receiver_and_a_silent_one_may_be_tried_again(receiver: Receiver) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        dead = Webhook(f"http://127.0.0.1:{unused.getsockname()[1]}/token-in-path")
+        dead = Webhook(f"http://127.0.0.1:{unused.getsockname()[1]}/token-in-path", reach=LOCAL)
         assert await submit(dead) == Failed("ClientConnectorError")
         await dead.close(2.0)
     receiver.hang = True
-    silent = Webhook(receiver.url, deadline_secs=0.1)
+    silent = Webhook(receiver.url, reach=LOCAL, deadline_secs=0.1)
     assert await submit(silent) == Failed("no answer within 0.1 s")
     receiver.hang = False
     assert await submit(silent) == Sent()
@@ -128,7 +130,7 @@ async def test_a_dead_receiver_and_a_silent_one_may_be_tried_again(receiver: Rec
 
 
 async def test_batches_are_sent_one_after_another_and_all_before_the_close(receiver: Receiver) -> None:
-    webhook = Webhook(receiver.url)
+    webhook = Webhook(receiver.url, reach=LOCAL)
     heard = [submit(webhook, Batch(str(number), (b"{}",))) for number in range(5)]
     await webhook.close(2.0)
     assert [each.result() for each in heard] == [Sent()] * 5
@@ -139,7 +141,7 @@ async def test_batches_are_sent_one_after_another_and_all_before_the_close(recei
 
 async def test_a_silent_receiver_holds_up_the_close_no_longer_than_its_time(receiver: Receiver) -> None:
     receiver.hang = True
-    webhook = Webhook(receiver.url)
+    webhook = Webhook(receiver.url, reach=LOCAL)
     heard = [submit(webhook), submit(webhook)]
     began = time.monotonic()
     await webhook.close(0.2)
@@ -160,6 +162,6 @@ async def test_its_name_shows_no_credential(url: str, name: str) -> None:
 
 
 async def test_a_url_that_is_none_is_a_failure_and_no_crash() -> None:
-    webhook = Webhook("http://exa mple:port/")
+    webhook = Webhook("http://exa mple:port/", reach=LOCAL)
     assert isinstance(await submit(webhook), Failed | Rejected)
     await webhook.close(2.0)

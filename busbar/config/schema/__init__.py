@@ -1,8 +1,9 @@
 """The configuration, typed: these structs are the schema that files are read by and what the gateway is built from.
 
 Types, defaults and ranges stand here and nowhere else; `read.py` derives the legal keys and the error texts from
-them. A field called `name` is not a key: it takes the key under which its section stands. Cross-references are
-resolved by `load`, so that a user of a `Config` needs no further look-ups.
+them. The text below a field of `ConfigFile` and its sections is what an operator reads about the key, in the
+reference and in an editor (`describe.py`). A field called `name` is not a key: it takes the key under which its
+section stands. Cross-references are resolved by `load`, so that a user of a `Config` needs no further look-ups.
 """
 
 from busbar.config.schema.governance import (
@@ -49,6 +50,7 @@ from busbar.config.schema.values import (
     Command,
     Count,
     EnvironmentName,
+    FilePath,
     HeaderName,
     Millis,
     Name,
@@ -57,6 +59,7 @@ from busbar.config.schema.values import (
     Secs,
     Tokens,
     UpstreamEngine,
+    Url,
 )
 from busbar.config.schema.whole import (
     SHORTHANDS,
@@ -82,6 +85,7 @@ __all__ = [
     "EnvironmentName",
     "ExhaustedConfig",
     "FailoverConfig",
+    "FilePath",
     "GovernanceConfig",
     "HeaderName",
     "HealthConfig",
@@ -111,4 +115,5 @@ __all__ = [
     "Tokens",
     "TripConfig",
     "UpstreamEngine",
+    "Url",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from busbar.config.reach import Reach
 from busbar.http.lean.upstream import LeanUpstream
 from busbar.http.ports import UpstreamAnswer, UpstreamRequest
 from busbar.http.proxies import EnvironmentProxies
@@ -11,11 +12,14 @@ from busbar.http.upstream_aiohttp import AiohttpUpstream
 class AutoUpstream:
     """Each of the two has `connections_max` connections to itself; a provider is always reached by the same one."""
 
-    def __init__(self, *, connect_timeout_secs: float, connections_max: int) -> None:
+    def __init__(self, *, connect_timeout_secs: float, connections_max: int, reach: Reach | None = None) -> None:
+        self._reach = reach
         self._connect_timeout_secs = connect_timeout_secs
         self._connections_max = connections_max
         self._proxies = EnvironmentProxies()
-        self._lean = LeanUpstream(connect_timeout_secs=connect_timeout_secs, connections_max=connections_max)
+        self._lean = LeanUpstream(
+            connect_timeout_secs=connect_timeout_secs, connections_max=connections_max, reach=reach
+        )
         self._aiohttp: AiohttpUpstream | None = None
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
@@ -23,7 +27,9 @@ class AutoUpstream:
             return await self._lean.send(request)
         if self._aiohttp is None:
             self._aiohttp = AiohttpUpstream(
-                connect_timeout_secs=self._connect_timeout_secs, connections_max=self._connections_max
+                connect_timeout_secs=self._connect_timeout_secs,
+                connections_max=self._connections_max,
+                reach=self._reach,
             )
         return await self._aiohttp.send(request)
 

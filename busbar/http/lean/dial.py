@@ -1,11 +1,9 @@
-"""Connecting: names to addresses, both IP families at once (RFC 8305), TLS."""
+"""Connecting: names to addresses that may be dialled, both IP families at once (RFC 8305), TLS."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from typing import Any
 
 import aiohappyeyeballs
 
@@ -13,6 +11,7 @@ from busbar.http.lean.connection import Connection, Keeper
 from busbar.http.lean.target import Origin
 from busbar.http.ports import UpstreamBroken
 from busbar.protocols.failures import FailureClass
+from busbar.reached import Lookup
 
 FAMILY_DELAY_SECS = 0.25
 """The second family's start, when the first has not connected until then (RFC 8305 §5). By aiohappyeyeballs, as
@@ -60,7 +59,8 @@ def client_context() -> SessionContext:
 class Dialer:
     """Opens connections, each within `connect_timeout_secs` from the name's look-up to the end of TLS's handshake."""
 
-    def __init__(self, connect_timeout_secs: float, context: SessionContext | None = None) -> None:
+    def __init__(self, connect_timeout_secs: float, lookup: Lookup, context: SessionContext | None = None) -> None:
+        self._lookup = lookup
         self._timeout_secs = connect_timeout_secs
         self._context = context
 
@@ -81,9 +81,7 @@ class Dialer:
 
     async def _connect(self, origin: Origin, keeper: Keeper) -> Connection:
         loop = asyncio.get_running_loop()
-        infos: list[Any] = await loop.getaddrinfo(
-            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
+        infos = await self._lookup.addresses("https" if origin.tls else "http", origin.host, origin.port)
         sock = await aiohappyeyeballs.start_connection(
             infos, happy_eyeballs_delay=FAMILY_DELAY_SECS, interleave=1, loop=loop
         )

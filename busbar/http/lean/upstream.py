@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from busbar.config.reach import Reach
 from busbar.http.lean.dial import Dialer, SessionContext
 from busbar.http.lean.pool import ConnectionPool
 from busbar.http.lean.target import METHODS, Targets, Unusual, serialise
 from busbar.http.ports import UpstreamAnswer, UpstreamBroken, UpstreamRequest
+from busbar.reached import Lookup
 
 STALE_TRIES = 3
 """How often a request is sent at most, when it meets connections that the provider has just closed."""
@@ -17,12 +19,18 @@ class LeanUpstream:
     """No cookies, no redirects, no proxies; identity bodies are asked for by whoever asks, gzip and deflate read."""
 
     def __init__(
-        self, *, connect_timeout_secs: float, connections_max: int, context: SessionContext | None = None
+        self,
+        *,
+        connect_timeout_secs: float,
+        connections_max: int,
+        reach: Reach | None = None,
+        context: SessionContext | None = None,
     ) -> None:
-        """`context`: TLS with other roots than the system's."""
+        """`reach`: whom it may call. `context`: TLS with other roots than the system's."""
         self._loop = asyncio.get_running_loop()
         self._targets = Targets()
-        self._pool = ConnectionPool(Dialer(connect_timeout_secs, context), connections_max)
+        dialer = Dialer(connect_timeout_secs, Lookup(reach or Reach(), "provider"), context)
+        self._pool = ConnectionPool(dialer, connections_max)
 
     def takes(self, request: UpstreamRequest) -> bool:
         """Whether it is one that `send` does not refuse as `Unusual`."""

@@ -1,9 +1,9 @@
 """AWS Signature Version 4 for Bedrock, by botocore's own signer.
 
-The credential is `ACCESS:SECRET`, `ACCESS:SECRET:SESSION` or `ACCESS:SECRET:SESSION:REGION` (the session may be
-empty). Without any credential botocore's default chain is asked: environment, profiles, container, instance. The
-region is the credential's, else the one that the host names (`bedrock-runtime.eu-central-1.amazonaws.com`), else the
-chain's. botocore is imported only here, and only when a provider is signed for this way.
+A configured credential is `ACCESS:SECRET`, `ACCESS:SECRET:SESSION` or `ACCESS:SECRET:SESSION:REGION` (the session
+may be empty). What AWS's own chain gives is fetched elsewhere (`busbar.credentials.aws`): nothing here asks anybody.
+The region is the credential's, else the one that the host names (`bedrock-runtime.eu-central-1.amazonaws.com`), else
+that of the chain. botocore is imported only when a provider is signed for this way.
 
 What is signed: method, the URL exactly as it is sent (a percent-encoded path is encoded once more, as AWS does for
 all services but S3), host, content type, the `x-amz-*` headers and the body's hash. Headers that a proxy may touch
@@ -32,23 +32,32 @@ _FORMAT = "a SigV4 credential is ACCESS:SECRET, with :SESSION and :REGION where 
 
 
 class SigV4Signer:
-    """Signs with one of botocore's `Credentials`. `region` and `service` None: the URL's host names them."""
+    """Signs with one of botocore's `Credentials`, which never change."""
 
-    __slots__ = ("_credentials", "_region", "_service")
+    __slots__ = ("_credentials", "_default_region", "_region", "_service")
 
-    def __init__(self, credentials: typing.Any, region: str | None, service: str | None = None) -> None:
+    def __init__(
+        self,
+        credentials: typing.Any,
+        default_region: str | None = None,
+        *,
+        region: str | None = None,
+        service: str | None = None,
+    ) -> None:
+        """`default_region` is for hosts that name none; `region` and `service` win over the host's."""
         self._credentials = credentials
+        self._default_region = default_region
         self._region = region
         self._service = service
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes, now: float) -> Mapping[str, str]:
         """`authorization`, `x-amz-date` and, for a session's credential, `x-amz-security-token`. Raises
-        `MalformedCredential` when no region is known, or when the default chain has lost its credential."""
+        `MalformedCredential` when no region is known."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
         host_service, host_region = _place(url)
-        service, region = self._service or host_service, self._region or host_region
+        service, region = self._service or host_service, self._region or host_region or self._default_region
         if region is None:
             raise MalformedCredential("the region is named neither by the credential nor by the host")
         credentials = self._credentials.get_frozen_credentials()
@@ -65,32 +74,15 @@ class SigV4Signer:
         return {**added, "authorization": f"{authorization}, Signature={signature}"}
 
     def __repr__(self) -> str:
-        return f"SigV4Signer(region={self._region})"
+        return f"SigV4Signer(region={self._region or self._default_region})"
 
 
-def sigv4_signer(credential: str) -> SigV4Signer:
+def sigv4_signer(credential: str, default_region: str | None = None) -> SigV4Signer:
     """Raises `MalformedCredential`."""
     from botocore.credentials import Credentials
 
-    if not credential:
-        return _from_default_chain()
     access, secret, session, region = _taken_apart(credential)
-    return SigV4Signer(Credentials(access, secret, session or None), region or None)
-
-
-def _from_default_chain() -> SigV4Signer:
-    from botocore.exceptions import BotoCoreError
-    from botocore.session import get_session
-
-    session = get_session()
-    try:
-        credentials = session.get_credentials()
-        region = session.get_config_variable("region")
-    except BotoCoreError as error:
-        raise MalformedCredential(f"the AWS credential chain failed: {type(error).__name__}") from None
-    if credentials is None:
-        raise MalformedCredential("there is no credential: neither a configured one nor one in the AWS chain")
-    return SigV4Signer(credentials, region)
+    return SigV4Signer(Credentials(access, secret, session or None), default_region, region=region or None)
 
 
 def _taken_apart(credential: str) -> tuple[str, str, str, str]:
