@@ -5,120 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import re
 import socket
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
-from msgspec import Struct
 
 from busbar.protocols.registry import PROTOCOLS
 
 from .raw_http import question
+from .strangers import SECRET, assert_native, assert_still_well, good, head, last_to, say
 from .world import World
 
 DIALECTS = sorted(PROTOCOLS)
-SECRET = b"sk-do-not-repeat-me"
 QUICK = "limits: {header_timeout_secs: 1, body_timeout_secs: 1, idle_timeout_secs: 1, write_timeout_secs: 0.5}"
-
-
-class Heard(Struct):
-    """One answer; `closed`: the gateway ended the connection after it."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    closed: bool = False
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def say(world: World, *pieces: bytes, timeout_secs: float = 5) -> list[Heard]:
-    """Everything that is answered until the gateway closes the connection, or says nothing for a moment."""
-    reader, writer = await asyncio.open_connection(world.gateway.host, world.gateway.port)
-    heard: list[Heard] = []
-    try:
-        for piece in pieces:
-            writer.write(piece)
-            await asyncio.sleep(0)
-        async with asyncio.timeout(timeout_secs):
-            while (answer := await _answer(reader)) is not None:
-                heard.append(answer)
-        if heard:
-            heard[-1].closed = True
-    except (ConnectionError, asyncio.IncompleteReadError):
-        if heard:
-            heard[-1].closed = True
-    finally:
-        writer.transport.abort()
-    return heard
-
-
-async def _answer(reader: asyncio.StreamReader) -> Heard | None:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *fields = head.split("\r\n")[:-2]
-    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Heard(int(first.split()[1]), headers, body)
-
-
-def assert_native(dialect: str, heard: Heard) -> str:
-    """Its message, after a look at the envelope."""
-    document = heard.json()
-    assert heard.headers["content-type"].startswith("application/json")
-    match dialect:
-        case "anthropic":
-            assert (document["type"], set(document["error"])) == ("error", {"type", "message"})
-            message = document["error"]["message"]
-        case "openai" | "responses":
-            assert set(document["error"]) == {"message", "type", "param", "code"}
-            message = document["error"]["message"]
-        case "gemini":
-            assert document["error"]["code"] == heard.status
-            assert document["error"]["status"].isupper()
-            message = document["error"]["message"]
-        case "bedrock":
-            assert heard.headers["x-amzn-errortype"].endswith("Exception")
-            message = document["message"]
-        case _:
-            message = document["message"]
-    assert isinstance(message, str)
-    assert message
-    return message
-
-
-def head(dialect: str, *fields: bytes, version: bytes = b"1.1", host: bytes = b"host: localhost\r\n") -> bytes:
-    """Of a POST to the dialect's own path, a credential among its fields."""
-    path, _ = question(dialect, "gpt", 3, stream=False)
-    lines = b"".join(field + b"\r\n" for field in fields)
-    return b"POST %s HTTP/%s\r\n%sauthorization: Bearer %s\r\n%s\r\n" % (path.encode(), version, host, SECRET, lines)
-
-
-def last_to(path: str, body: bytes) -> bytes:
-    """A POST that ends its connection."""
-    fields = f"host: localhost\r\nconnection: close\r\ncontent-length: {len(body)}"
-    return f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode() + body
-
-
-def good(dialect: str) -> bytes:
-    _, body = question(dialect, "gpt", 3, stream=False)
-    return head(dialect, b"content-type: application/json", b"content-length: %d" % len(body)) + body
-
-
-async def assert_still_well(world: World, requests: int = 0) -> None:
-    """So many requests have reached a provider, the gateway answers, and no slot, request or task is left over."""
-    assert len(world.providers.requests) == requests
-    (answer,) = await say(world, good("openai").replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1))
-    assert answer.status == 200
-    async with asyncio.timeout(5):
-        while any(member["inflight"] for member in (await world.stats())["members"]):
-            await asyncio.sleep(0)
-    stats = await world.stats()
-    assert {member["free_slots"] for member in stats["members"]} == {20}
-    assert {member["err"] for member in stats["members"]} == {0}
 
 
 MALFORMED: dict[str, tuple[bytes, ...]] = {
@@ -382,85 +281,6 @@ async def test_a_caller_that_reads_nothing_loses_its_provider(dialect: str, stre
             while any(member["inflight"] for member in (await world.stats())["members"]):
                 await asyncio.sleep(0.01)
         assert {member["err"] for member in (await world.stats())["members"]} == {0}
-
-
-# --- web pages
-
-
-FOREIGN = [
-    {"origin": "https://evil.example"},
-    {"origin": "null"},
-    {"origin": "http://[bad"},
-    {"origin": "http://rebound.example", "host": "rebound.example"},
-]
-OWN = [{}, {"origin": "app://notes"}, {"origin": "vscode-webview://x"}, {"origin": "http://localhost:5173"}]
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_web_page_cannot_spend_through_a_gateway_that_asks_for_no_key(dialect: str) -> None:
-    path, body = question(dialect, "gpt", 3, stream=False)
-    async with World() as world:
-        for headers in FOREIGN:
-            answer = await world.post(path, body, headers)
-            assert answer.status == 403
-            assert_native(
-                dialect, Heard(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body)
-            )
-        assert not world.providers.requests
-        for headers in OWN:
-            assert (await world.post(path, body, headers)).status == 200
-    guarded = 'auth: {mode: token, client_tokens: ["${TOKEN}"]}'
-    async with World(config=guarded, env={"TOKEN": "the-right-key"}) as world:
-        for headers in FOREIGN:  # a page that holds the key was given it
-            assert (await world.post(path, body, {**headers, "x-api-key": "the-right-key"})).status == 200
-
-
-@pytest.mark.parametrize("path", ["/stats", "/stats/requests", "/stats/stream", "/metrics", "/ui/", "/v1/models"])
-async def test_a_name_that_was_pointed_here_shows_nothing(path: str) -> None:
-    async with World() as world:
-        for host, allowed in (
-            *(("rebound.example", False), ("127.0.0.1.evil.example", False), ("localhost.evil.example:80", False)),
-            *(("localhost:8080", True), ("127.0.0.1", True), ("[::1]:8080", True), ("192.168.0.7", True)),
-        ):
-            async with world.http.get(path, headers={"host": host}) as answer:
-                assert (answer.status == 200) is allowed, host
-                if not allowed:
-                    assert answer.status == 403
-        async with world.http.get("/healthz", headers={"host": "rebound.example"}) as answer:
-            assert answer.status == 200
-
-
-@pytest.mark.parametrize(
-    ("config", "headers"),
-    [
-        ('auth: {mode: token, client_tokens: ["${TOKEN}"]}', {"x-api-key": "the-right-key"}),
-        ("auth: {open_telemetry_routes: true}", {}),
-    ],
-)
-async def test_where_something_else_guards_them_pages_have_any_name(config: str, headers: dict[str, str]) -> None:
-    sent = {**headers, "host": "gateway.example"}
-    async with World(config=config, env={"TOKEN": "the-right-key"}) as world:
-        assert (await world.http.get("/stats", headers=sent)).status == 200
-
-
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 404),
-        ({"sec-fetch-site": "same-origin", "origin": "https://gateway.example"}, 404),
-        ({"origin": "https://gateway.example", "host": "gateway.example"}, 404),
-        ({"origin": "https://gateway.example", "x-forwarded-host": "gateway.example"}, 404),
-        ({"sec-fetch-site": "cross-site"}, 403),
-        ({"sec-fetch-site": "same-site"}, 403),
-        ({"origin": "https://evil.example"}, 403),
-        ({"origin": "null"}, 403),
-    ],
-)
-async def test_state_is_changed_by_no_page_of_another_origin(headers: dict[str, str], status: int) -> None:
-    config = "governance: {admin_token: '${ADMIN}'}"
-    async with World(config=config, env={"ADMIN": "the-operators"}) as world:
-        sent = {"x-admin-token": "the-operators", **headers}
-        assert (await world.post("/admin/members/nobody/reinstate", b"", sent)).status == status
 
 
 async def test_a_control_page_that_fails_says_nothing_of_why(monkeypatch: pytest.MonkeyPatch) -> None:
