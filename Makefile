@@ -32,7 +32,7 @@ matrix: $(READY)
 	$(BIN)/python -m tests.e2e.matrix
 
 bench: $(READY)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --targets
 
 soak: $(READY)
 	$(BIN)/python -m soak

@@ -14,24 +14,25 @@ from pathlib import Path
 import msgspec
 
 from bench.beside_itself import PLAIN
-from bench.contenders import NAMES, NotStarted, nginx_program
+from bench.contenders import Logged, NotStarted
 from bench.disk import MEMORY, kind_of, look_at_disk
+from bench.field import NAMES, USUAL, absent, versions
 from bench.governance_profile import governance_profile_report, profile_governance
 from bench.governance_report import governance_report
 from bench.governed import GOVERNED
 from bench.machine import choose_cores, describe
 from bench.measure import Died, Plan, measure
 from bench.observed import OBSERVED
+from bench.peers import install_envoy
 from bench.profile import NoProfiler, profile
 from bench.report import report
 from bench.scenarios import COMPARED_SCENARIOS, KNOWN_SCENARIOS, SCENARIOS
+from bench.targets_report import targets_report
+from bench.targets_run import NEEDED, for_targets, run_targets
 from bench.telemetry_report import telemetry_report
 from bench.translation import ALL_PAIRS, PAIRS, REPEATS, Pair, measure_translation
 from bench.translation_profile import profile_report, profile_translation
 from bench.translation_report import translation_report
-
-NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
-Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
 
 NO_DISK = "What is written would be on {}, which is no disk: name a folder that is on one, with --folder"
 
@@ -49,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _governance(options, plan)
     if options.telemetry:
         return _telemetry(options, plan)
-    nginx = nginx_program() if "nginx" in plan.contenders else None
-    if "nginx" in plan.contenders and nginx is None:
-        print(NGINX_ABSENT, file=sys.stderr)
+    if options.targets:
+        return _targets(options, for_targets(plan))
+    missing = absent(plan.contenders)
+    if any(name == "nginx" or name in (options.contenders or ()) for name in missing):
+        print("\n".join(missing.values()), file=sys.stderr)
         return 2
+    plan = msgspec.structs.replace(plan, contenders=tuple(each for each in plan.contenders if each not in missing))
     cores = choose_cores()
     try:
         if options.profile is not None:
@@ -64,11 +68,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    machine = describe(nginx)
+    for note in missing.values():
+        print(note, end="\n\n")
+    machine = describe(versions(plan.contenders))
     print(report(rows, plan, machine, cores))
     if options.json is not None:
         _write(options.json, {"machine": machine, "cores": cores, "plan": plan, "rows": rows})
     return 1 if any(row.failures for row in rows) else 0
+
+
+def _targets(options: argparse.Namespace, plan: Plan) -> int:
+    """The gateway beside its peers, and what it is to reach."""
+    install_envoy(_say)
+    missing = absent(plan.contenders)
+    if set(missing) & set(NEEDED):
+        print("\n".join(missing[name] for name in NEEDED if name in missing), file=sys.stderr)
+        return 2
+    plan = msgspec.structs.replace(plan, contenders=tuple(each for each in plan.contenders if each not in missing))
+    for note in missing.values():
+        _say(note)
+    cores = choose_cores()
+    try:
+        run = run_targets(plan, cores, _say)
+    except (NotStarted, Died) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    machine = describe(versions(plan.contenders))
+    print(targets_report(run, plan, machine, cores, missing))
+    if options.json is not None:
+        _write(options.json, {"machine": machine, "cores": cores, "plan": plan, "run": run})
+    return 1 if run.failed else 0
 
 
 def _governance(options: argparse.Namespace, plan: Plan) -> int:
@@ -88,7 +119,7 @@ def _governance(options: argparse.Namespace, plan: Plan) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    machine = describe(None)
+    machine = describe()
     print(governance_report(rows, plan, machine, cores, disk))
     if options.json is not None:
         _write(options.json, {"machine": machine, "cores": cores, "disk": disk, "plan": plan, "rows": rows})
@@ -109,7 +140,7 @@ def _telemetry(options: argparse.Namespace, plan: Plan) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    machine = describe(None)
+    machine = describe()
     print(telemetry_report(rows, plan, machine, cores, kind))
     if options.json is not None:
         _write(options.json, {"machine": machine, "cores": cores, "disk": kind, "plan": plan, "rows": rows})
@@ -127,7 +158,7 @@ def _translation(options: argparse.Namespace) -> int:
         costs = measure_translation(options.translation, seed, repeats)
     except KeyboardInterrupt:
         return 130
-    machine = describe(None)
+    machine = describe()
     print(translation_report(costs, options.translation, repeats, machine))
     if options.json is not None:
         _write(options.json, {"machine": machine, "seed": seed, "costs": costs})
@@ -141,7 +172,7 @@ def _write(file: Path, document: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measures the gateway beside nginx proxy_pass, in one interleaved run.",
+        description="Measures the gateway beside nginx proxy_pass and other gateways, in one interleaved run.",
         epilog="scenarios: " + "; ".join(f"{each.name} ({each.title})" for each in KNOWN_SCENARIOS),
     )
     names = [each.name for each in KNOWN_SCENARIOS]
@@ -154,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short round (20 s), to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw rows there")
     parser.add_argument("--profile", choices=names, metavar="SCENARIO", help="where busbar's time goes (by py-spy)")
+    parser.add_argument("--targets", action="store_true", help="the table of docs/performance.md")
     parser.add_argument("--governance", action="store_true", help="what virtual keys, budgets and limits add")
     parser.add_argument("--profile-governance", action="store_true", help="where that goes, by stage (by py-spy)")
     parser.add_argument("--telemetry", action="store_true", help="what telling receivers adds, dead ones too")
@@ -197,8 +229,8 @@ def _contenders(options: argparse.Namespace, governance: bool) -> tuple[str, ...
     if options.telemetry:
         return PLAIN, *(each.name for each in OBSERVED)
     if options.profile:
-        return (PLAIN,)
-    return tuple(name for name in options.contenders or NAMES if not (options.without_nginx and name == "nginx"))
+        return (Logged.name,)
+    return tuple(name for name in options.contenders or USUAL if not (options.without_nginx and name == "nginx"))
 
 
 def _seed(options: argparse.Namespace) -> int:

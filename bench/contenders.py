@@ -1,4 +1,5 @@
-"""Who is measured: nobody (`direct`), nginx `proxy_pass`, and the gateway as a user starts it."""
+"""Who is measured: nobody (`direct`), nginx `proxy_pass`, and the gateway as a user starts it. Other gateways are in
+`bench.peers`."""
 
 from __future__ import annotations
 
@@ -17,14 +18,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from bench import processes
 from bench.scenarios import PATHS, Scenario
 from bench.upstream import UPSTREAM_KEY
 
 ROOT = Path(__file__).parent.parent
 CLIENT_TOKEN = "bench-client-token"
 ADMIN_TOKEN = "bench-admin-token"
-READY_SECS_MAX = 20.0
+ASK_AGAIN_SECS = 0.01
+"""While a contender starts."""
+MEMBER_MAX_CONCURRENT = 256
+UPSTREAM_CONNECTIONS_MAX = 4096
+"""Where a scenario has more streams at a time than the gateway's default lets through."""
 STOP_SECS_MAX = 10.0
+NGINX_ABSENT = """nginx is not installed. On Debian and Ubuntu:  apt-get install nginx
+Its service need not run; the bench starts a process of its own. Or measure without it: --without-nginx"""
 NGINX_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
 
@@ -84,6 +92,20 @@ class Contender:
 class Gateway(Contender, ABC):
     """A contender that is a program of its own."""
 
+    ready_secs_max: ClassVar[float] = 20.0
+    started_secs: float = 0.0
+    """From the start of the process to its first answer."""
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Why it cannot be measured on this machine, and what to do about it; None: it can."""
+        return None
+
+    @classmethod
+    def version(cls) -> str | None:
+        """To be asked of one that is there only; None: the machine's line has it anyway."""
+        return None
+
     def __init__(self, folder: Path, upstream_port: int, core: int | None) -> None:
         super().__init__(free_port(), CLIENT_TOKEN)
         self._folder = folder / self.name
@@ -100,6 +122,10 @@ class Gateway(Contender, ABC):
     def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
         """What stands in that file."""
 
+    def more_environment(self) -> dict[str, str]:
+        """Further variables of its environment."""
+        return {}
+
     def prepare(self, environment: Mapping[str, str]) -> None:
         """What is to be done between the file's being there and the start. Raises `NotStarted`."""
 
@@ -109,7 +135,9 @@ class Gateway(Contender, ABC):
         core = self._core
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environment |= {"BENCH_KEY": UPSTREAM_KEY, "BENCH_TOKEN": CLIENT_TOKEN, "BENCH_ADMIN_TOKEN": ADMIN_TOKEN}
+        environment |= self.more_environment()
         self.prepare(environment)
+        started_at = time.monotonic()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(self._folder),
@@ -122,6 +150,7 @@ class Gateway(Contender, ABC):
                 preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
             )
         self._wait_until_ready(next(each for each in scenarios if self.serves(each)))
+        self.started_secs = time.monotonic() - started_at
 
     def last_words(self) -> str:
         """The end of what it printed."""
@@ -129,13 +158,13 @@ class Gateway(Contender, ABC):
 
     def _wait_until_ready(self, scenario: Scenario) -> None:
         assert self.process is not None
-        give_up_at = time.monotonic() + READY_SECS_MAX
+        give_up_at = time.monotonic() + self.ready_secs_max
         status: int | None = None
         while time.monotonic() < give_up_at and self.process.poll() is None:
             status = self._ask(scenario)
             if status == 200:
                 return
-            time.sleep(0.05)
+            time.sleep(ASK_AGAIN_SECS)
         raise NotStarted(
             f"{self.name} did not become ready (last status: {status}). It printed:\n{self.last_words()}"
         )
@@ -157,10 +186,17 @@ class Nginx(Gateway):
 
     name = "nginx"
 
+    @classmethod
+    def absent(cls) -> str | None:
+        return NGINX_ABSENT if nginx_program() is None else None
+
+    @classmethod
+    def version(cls) -> str:
+        told = subprocess.run([_found(nginx_program()), "-v"], capture_output=True, text=True, check=True).stderr
+        return told.strip().rpartition("/")[2]
+
     def command(self, folder: Path) -> list[str]:
-        program = nginx_program()
-        assert program is not None, "asked before"
-        return [program, "-p", str(folder), "-c", str(folder / "config"), "-e", "stderr"]
+        return [_found(nginx_program()), "-p", str(folder), "-c", str(folder / "config"), "-e", "stderr"]
 
     def config(self, upstream_port: int, scenarios: Sequence[Scenario]) -> str:
         user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
@@ -173,7 +209,8 @@ daemon off;
 pid nginx.pid;
 worker_processes 1;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
 {folders}\
@@ -222,7 +259,7 @@ class Busbar(Gateway):
                 models[member] = {
                     "provider": f"bench-{scenario.egress}",
                     "upstream_model": scenario.upstream_model,
-                    "max_concurrent": 256,
+                    "max_concurrent": max(MEMBER_MAX_CONCURRENT, scenario.connections),
                 }
             pools[scenario.name] = {"members": [{"target": member} for member in members]}
         address = f"http://127.0.0.1:{upstream_port}"
@@ -241,6 +278,8 @@ class Busbar(Gateway):
             "models": models,
             "pools": pools,
         }
+        if any(scenario.connections > 2 * MEMBER_MAX_CONCURRENT for scenario in scenarios):
+            document["limits"] = {"upstream_connections_max": UPSTREAM_CONNECTIONS_MAX}
         engine = os.environ.get("BUSBAR_BENCH_ENGINE")
         if engine is not None:
             document["upstream_engine"] = engine
@@ -251,12 +290,27 @@ class Busbar(Gateway):
         return {}
 
 
-GATEWAYS: tuple[type[Gateway], ...] = (Nginx, Busbar)
-NAMES = (Contender.name, *(each.name for each in GATEWAYS))
+class Logged(Busbar):
+    """As a site runs it: the same, and a record of each request in a file on the disk."""
+
+    name = "busbar-logged"
+
+    def more_config(self, models: Iterable[str]) -> dict[str, object]:
+        return {"observability": {"request_log_file": str(self._folder / "requests.jsonl")}}
+
+    def ended(self) -> None:
+        """What it writes after the last answer counts for the load that it is about."""
+        assert self.process is not None
+        processes.wait_until_quiet(self.process)
 
 
 def nginx_program() -> str | None:
     return shutil.which("nginx", path=NGINX_PLACES)
+
+
+def _found(program: str | None) -> str:
+    assert program is not None, "asked before"
+    return program
 
 
 def free_port() -> int:

@@ -33,6 +33,10 @@ class Row(Struct, frozen=True, kw_only=True):
     peak_bytes: int | None
     commits: int | None = None
     """Transactions that the contender wrote to its database; None without one."""
+    gap_max_us: float = 0
+    """The longest time that a caller heard nothing; 0 where nobody looked."""
+    late_max_us: float = 0
+    """The longest time that the load generator was held up."""
     lost: dict[str, int] | None = None
     """By telemetry actor, what nobody took since the contender was started; None where nothing is counted."""
 
@@ -118,17 +122,24 @@ def added(rows: Sequence[Row], scenario: str, contender: str, figure: Figure, ot
     return spread(mine - theirs for mine, theirs in _pairs(rows, scenario, contender, other, figure))
 
 
-def ratio(rows: Sequence[Row], scenario: str, contender: str, other: str, figure: Figure) -> Spread | None:
-    """How many times `other`'s figure of the same round the contender's is."""
-    return spread(mine / theirs for mine, theirs in _pairs(rows, scenario, contender, other, figure) if theirs)
+def ratio(
+    rows: Sequence[Row], scenario: str, contender: str, other: str, figure: Figure, against: str | None = None
+) -> Spread | None:
+    """How many times `other`'s figure of the same round the contender's is. `against`: the scenario where the other
+    is looked up; None: this one if it served that, else its baseline."""
+    pairs = _pairs(rows, scenario, contender, other, figure, against)
+    return spread(mine / theirs for mine, theirs in pairs if theirs)
 
 
 def _pairs(
-    rows: Sequence[Row], scenario: str, contender: str, other: str, figure: Figure
+    rows: Sequence[Row], scenario: str, contender: str, other: str, figure: Figure, against: str | None = None
 ) -> Iterable[tuple[float, float]]:
-    theirs = {row.round: row for row in rows if row.contender == other and row.scenario == baseline(scenario)}
+    his = [row for row in rows if row.contender == other]
+    if against is None:
+        against = scenario if any(row.scenario == scenario for row in his) else baseline(scenario)
+    theirs = {row.round: row for row in his if row.scenario == against}
     for row in rows:
         if row.contender == contender and row.scenario == scenario and row.round in theirs:
-            mine, his = figure(row), figure(theirs[row.round])
-            if mine is not None and his is not None:
-                yield mine, his
+            mine, other_figure = figure(row), figure(theirs[row.round])
+            if mine is not None and other_figure is not None:
+                yield mine, other_figure

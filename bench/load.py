@@ -28,6 +28,8 @@ now = time.perf_counter  # a loop's own clock may count whole milliseconds
 GRACE_SECS = 15.0
 """After the end of a job, for what is still being answered."""
 RECONNECT_SECS = 0.05
+HEARTBEAT_SECS = 0.05
+"""How often the generator looks whether it was held up itself."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -45,6 +47,8 @@ class Job(Struct, frozen=True, kw_only=True):
     word: str
     words: int
     ending: str
+    stall_secs: float = 0
+    """A caller who hears nothing for longer was let down, whatever comes then; 0: not looked at."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -57,6 +61,10 @@ class Result(Struct, frozen=True, kw_only=True):
     p99_us: float
     first_p50_us: float
     first_p99_us: float
+    gap_max_us: float = 0
+    """The longest time that a caller heard nothing; looked at with `stall_secs` only."""
+    late_max_us: float = 0
+    """The longest time that this process did not get to look."""
 
 
 class Connection(asyncio.Protocol):
@@ -67,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._reader = AnswerReader()
         self._asked_at = 0.0
         self._first_at = 0.0
+        self._heard_at = 0.0
+        self._gap_max_secs = 0.0
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,6 +86,7 @@ class Connection(asyncio.Protocol):
     def ask(self, due: float) -> None:
         """Sends the request. Its latency counts from `due`."""
         self._asked_at, self._first_at, self.busy = due, 0.0, True
+        self._heard_at, self._gap_max_secs = due, 0.0
         self._reader.reset()
         self.transport.write(self._run.request)
 
@@ -85,6 +96,10 @@ class Connection(asyncio.Protocol):
             run.failed("bytes that nobody asked for")
             self.transport.abort()
             return
+        if run.stall_secs:
+            heard_at = now()
+            self._gap_max_secs = max(self._gap_max_secs, heard_at - self._heard_at)
+            self._heard_at = heard_at
         try:
             complete = reader.feed(data)
         except BrokenAnswer as error:
@@ -96,7 +111,7 @@ class Connection(asyncio.Protocol):
             self._first_at = now()
         if complete:
             self.busy = False
-            run.answered(reader, self._asked_at, self._first_at)
+            run.answered(reader, self._asked_at, self._first_at, self._gap_max_secs)
             if reader.closes:
                 self.transport.close()
             else:
@@ -115,6 +130,7 @@ class Run:
     def __init__(self, job: Job) -> None:
         loop = asyncio.get_running_loop()
         self.word = job.word.encode()
+        self.stall_secs = job.stall_secs
         headers = "".join(f"{name}: {value}\r\n" for name, value in job.headers.items())
         body = job.body.encode()
         head = f"POST {job.path} HTTP/1.1\r\nhost: 127.0.0.1:{job.port}\r\ncontent-type: application/json\r\n"
@@ -128,6 +144,8 @@ class Run:
         self._opening: set[asyncio.Task[None]] = set()
         self._latencies: list[float] = []
         self._first: list[float] = []
+        self._gap_max_secs = 0.0
+        self._late_max_secs = 0.0
         self._failures: Counter[str] = Counter()
         self._over: asyncio.Future[None] = loop.create_future()
         self._started_at = now()
@@ -140,6 +158,7 @@ class Run:
         if self._job.rate_per_sec:
             self._tick(0.0)
         self._loop.call_later(self._job.seconds, self._stop)
+        self._beat(now())
         try:
             async with asyncio.timeout(self._job.seconds + GRACE_SECS):
                 await self._over
@@ -155,6 +174,8 @@ class Run:
             p99_us=percentile(self._latencies, 99) * 1e6,
             first_p50_us=percentile(self._first, 50) * 1e6,
             first_p99_us=percentile(self._first, 99) * 1e6,
+            gap_max_us=self._gap_max_secs * 1e6,
+            late_max_us=self._late_max_secs * 1e6,
         )
 
     # --- told by connections
@@ -169,9 +190,12 @@ class Run:
         else:
             connection.ask(now())
 
-    def answered(self, reader: AnswerReader, asked_at: float, first_at: float) -> None:
+    def answered(self, reader: AnswerReader, asked_at: float, first_at: float, gap_max_secs: float) -> None:
         answered_at = now()
+        self._gap_max_secs = max(self._gap_max_secs, gap_max_secs)
         fault = self._fault(reader)
+        if fault is None and gap_max_secs - self._late_max_secs > self.stall_secs > 0:
+            fault = "stalled"
         if fault is not None:
             self._failures[fault] += 1
             return
@@ -199,6 +223,13 @@ class Run:
         if not reader.body.endswith(self._ending):
             return "no end of the answer"
         return None
+
+    def _beat(self, due_at: float) -> None:
+        """What this process, or the machine, holds up is not what a contender does."""
+        looked_at = now()
+        self._late_max_secs = max(self._late_max_secs, looked_at - due_at)
+        if not self._over.done():
+            self._loop.call_later(HEARTBEAT_SECS, self._beat, looked_at + HEARTBEAT_SECS)
 
     def _tick(self, due_secs: float) -> None:
         """One request of an open loop, due so long after the start. Its latency counts from now: timers are exact to

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -43,11 +43,10 @@ def choose_cores() -> Cores:
     return Cores(allowed[0], allowed[1]) if len(allowed) > 1 else Cores(None, None)
 
 
-def describe(nginx: str | None) -> Machine:
-    """`nginx`: its program, or None when it takes no part."""
+def describe(peers: Mapping[str, str] | None = None) -> Machine:
+    """`peers`: the versions of the others who take part."""
     versions = {name: _version(name) for name in ("busbar-gateway", "aiohttp", "uvloop", "msgspec", "pykka")}
-    if nginx is not None:
-        versions["nginx"] = nginx_version(nginx)
+    versions |= peers or {}
     return Machine(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
@@ -56,11 +55,6 @@ def describe(nginx: str | None) -> Machine:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions=versions,
     )
-
-
-def nginx_version(program: str) -> str:
-    told = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    return told.strip().rpartition("/")[2]
 
 
 def _version(distribution: str) -> str:

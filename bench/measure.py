@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from bench import processes
-from bench.contenders import GATEWAYS, ROOT, Contender, Gateway
+from bench.contenders import ROOT, Contender, Gateway
+from bench.field import GATEWAYS
 from bench.figures import Row
 from bench.governed import GOVERNED
 from bench.load import Job, Result
@@ -40,6 +41,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     warm_secs: float
     """How long each pair is warmed up, unmeasured, before the first round."""
     seed: int
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of a contender and a scenario that it could serve, and is not asked to."""
     folder: str | None = None
     """Where the contenders have their files; None: where temporary ones are."""
 
@@ -85,8 +88,13 @@ class Companion:
 class Bench:
     """Everybody who takes part, running."""
 
-    def __init__(self, contenders: Sequence[Contender], generator: Companion) -> None:
+    def __init__(
+        self, contenders: Sequence[Contender], generator: Companion, folder: Path, upstream_port: int
+    ) -> None:
         self.contenders = contenders
+        self.folder = folder
+        """Where contenders have their files."""
+        self.upstream_port = upstream_port
         self._generator = generator
 
     def drive(self, contender: Contender, scenario: Scenario, seconds: float) -> Result:
@@ -104,6 +112,7 @@ class Bench:
             word=WORD,
             words=scenario.words,
             ending=scenario.ending,
+            stall_secs=scenario.stall_ms / 1000,
         )
         self._generator.tell(msgspec.json.encode(job).decode())
         return msgspec.json.decode(self._generator.hear(), type=Result)
@@ -141,6 +150,8 @@ class Bench:
             peak_bytes=None if pid is None else processes.peak_bytes(pid),
             commits=None if commits is None else (contender.commits() or 0) - commits,
             lost=contender.lost(),
+            gap_max_us=result.gap_max_us,
+            late_max_us=result.late_max_us,
         )
 
 
@@ -170,18 +181,25 @@ def running(plan: Plan, cores: Cores) -> Iterator[Bench]:
                 if any(gateway.serves(scenario) for scenario in plan.scenarios):
                     gateway.start(plan.scenarios)
                     contenders.append(gateway)
-        yield Bench(contenders, generator)
+        yield Bench(contenders, generator, folder, port)
 
 
 def shuffled(
-    scenarios: Sequence[Scenario], contenders: Sequence[Contender], order: random.Random
+    scenarios: Sequence[Scenario],
+    contenders: Sequence[Contender],
+    order: random.Random,
+    left_out: Collection[tuple[str, str]] = (),
 ) -> list[tuple[Contender, Scenario]]:
     """Every pair that there is, in random order. Pairs that are compared with each other stay together, so that a
     machine that is slow for some seconds is slow for both."""
     groups: dict[str, list[tuple[Contender, Scenario]]] = {}
     for scenario in scenarios:
         group = groups.setdefault(baseline(scenario.name), [])
-        group += [(contender, scenario) for contender in contenders if contender.serves(scenario)]
+        group += [
+            (contender, scenario)
+            for contender in contenders
+            if contender.serves(scenario) and (contender.name, scenario.name) not in left_out
+        ]
     in_order = list(groups.values())
     order.shuffle(in_order)
     for group in in_order:
@@ -189,18 +207,23 @@ def shuffled(
     return [pair for group in in_order for pair in group]
 
 
-def measure(plan: Plan, cores: Cores, say: Callable[[str], None]) -> list[Row]:
-    """The whole run. `say` is told how it goes. Raises `NotStarted`, `Died`."""
+def measure(
+    plan: Plan, cores: Cores, say: Callable[[str], None], each_round: Callable[[Bench, int], None] | None = None
+) -> list[Row]:
+    """The whole run. `say` is told how it goes; `each_round` is called after every round. Raises `NotStarted`,
+    `Died`."""
     order = random.Random(plan.seed)
     rows: list[Row] = []
     with running(plan, cores) as bench:
-        for contender, scenario in shuffled(plan.scenarios, bench.contenders, order):
+        for contender, scenario in shuffled(plan.scenarios, bench.contenders, order, plan.left_out):
             warm = bench.drive(contender, scenario, plan.warm_secs)
             if warm.failures:
                 say(f"warm-up of {contender.name} under {scenario.name}: {warm.failures}")
         for number in range(1, plan.rounds + 1):
             say(f"round {number} of {plan.rounds}")
-            for contender, scenario in shuffled(plan.scenarios, bench.contenders, order):
+            for contender, scenario in shuffled(plan.scenarios, bench.contenders, order, plan.left_out):
                 time.sleep(SETTLE_SECS)
                 rows.append(bench.measure(contender, scenario, plan.seconds, number))
+            if each_round is not None:
+                each_round(bench, number)
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 
@@ -14,10 +13,6 @@ from bench import processes
 from bench.contenders import CLIENT_TOKEN, Busbar
 from bench.receivers import Ports
 
-QUIET_SECS = 0.3
-QUIET_SHARE = 0.03
-"""Of a core: who takes less for `QUIET_SECS` has nothing left to hand on, or nobody who takes it."""
-QUIET_SECS_MAX = 6.0
 _LOST = re.compile(r'^busbar_telemetry_dropped_total\{actor="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -47,12 +42,7 @@ class Observed(Busbar):
     def ended(self) -> None:
         """Waits until what it has to tell is told, so that this counts for the load that it is about."""
         assert self.process is not None
-        give_up_at = time.monotonic() + QUIET_SECS_MAX
-        share = 1.0
-        while share > QUIET_SHARE and time.monotonic() < give_up_at and self.process.poll() is None:
-            before, started = processes.cpu_secs(self.process.pid), time.monotonic()
-            time.sleep(QUIET_SECS)
-            share = (processes.cpu_secs(self.process.pid) - before) / (time.monotonic() - started)
+        processes.wait_until_quiet(self.process)
 
     def lost(self) -> dict[str, int]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

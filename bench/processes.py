@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
+QUIET_SECS = 0.3
+QUIET_SHARE = 0.03
+"""Of a core: who takes less for `QUIET_SECS` has nothing left to hand on, or nobody who takes it."""
+QUIET_SECS_MAX = 6.0
 _GONE = (FileNotFoundError, ProcessLookupError)
 
 
@@ -31,6 +37,16 @@ def main_and_others_cpu_secs(pid: int) -> tuple[float, float]:
     main = _thread_nanoseconds(Path(f"/proc/{pid}/task/{pid}"))
     every = sum(map(_thread_nanoseconds, Path(f"/proc/{pid}/task").iterdir()))
     return main / 1e9, (every - main) / 1e9
+
+
+def wait_until_quiet(process: subprocess.Popen[bytes]) -> None:
+    """Returns when it has nothing left to do, or does not come to rest."""
+    give_up_at = time.monotonic() + QUIET_SECS_MAX
+    share = 1.0
+    while share > QUIET_SHARE and time.monotonic() < give_up_at and process.poll() is None:
+        before, started = cpu_secs(process.pid), time.monotonic()
+        time.sleep(QUIET_SECS)
+        share = (cpu_secs(process.pid) - before) / (time.monotonic() - started)
 
 
 def rss_bytes(pid: int) -> int:

@@ -1,4 +1,5 @@
-"""Where the gateway's CPU time goes under one scenario: sampled from outside by py-spy, where that is installed."""
+"""Where the gateway's CPU time goes under one scenario: sampled from outside by py-spy, where that is installed.
+`BUSBAR_BENCH_ENGINE` names the engine upstream, in place of the default: `lean` or `aiohttp`."""
 
 from __future__ import annotations
 
@@ -14,14 +15,17 @@ from bench.contenders import Contender
 from bench.machine import Cores
 from bench.measure import Bench, Plan, running
 from bench.scenarios import Scenario
+from bench.stages import by_stage, stage_lines
 
 SAMPLE_SECS = 6
 SAMPLES_PER_SEC = 400
 SHOWN = 30
 
 
-_IDLE = re.compile(r";_worker \(concurrent/futures/thread\.py:\d+\)$")
-"""A thread of a pool that waits for work: py-spy cannot tell that it is idle."""
+_IDLE = re.compile(
+    r"[;.](_worker \(concurrent/futures/thread\.py|wait \(threading\.py|_work \(busbar/worker\.py):\d+\)$"
+)
+"""A thread that waits for work: py-spy cannot always tell that it is idle."""
 
 
 class NoProfiler(Exception):
@@ -40,7 +44,10 @@ def profile(plan: Plan, cores: Cores) -> str:
         stacks = sample(bench, busbar, scenario, [program], Path(folder) / "stacks.txt")
     assert plain.cpu_secs is not None
     per_request_us = plain.cpu_secs * 1e6 / max(1, plain.answers)
-    return f"{scenario.name}: {per_request_us:.0f} µs CPU per request without the profiler\n\n{summary(stacks)}"
+    whole_us, what = (per_request_us / scenario.events, "event") if scenario.events else (per_request_us, "request")
+    busy = [line for line in stacks if not _IDLE.search(line.rpartition(" ")[0])]
+    told = f"{scenario.name}: {whole_us:.1f} µs CPU per {what} without the profiler"
+    return "\n".join([told, "", *stage_lines(by_stage(busy), whole_us), "", summary(busy)])
 
 
 def program_or_raise() -> str:

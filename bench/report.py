@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from bench import figures
-from bench.contenders import NAMES
+from bench.field import NAMES
 from bench.figures import Figure, Row, Spread
 from bench.machine import Cores, Machine
 from bench.measure import Plan
@@ -62,7 +62,8 @@ def report(rows: Sequence[Row], plan: Plan, machine: Machine, cores: Cores) -> s
     lines = [*_head(plan, machine, cores)]
     for scenario in plan.scenarios:
         lines += scenario_lines(rows, scenario, NAMES)
-    lines += _ratios(rows, plan.scenarios)
+    for peer in (each for each in plan.contenders if each not in ("direct", "busbar")):
+        lines += _ratios(rows, plan.scenarios, peer)
     lines += failures_lines(rows)
     return "\n".join(lines) + "\n"
 
@@ -128,18 +129,19 @@ def _cells(
     return [cell(reading(rows, scenario, contender), digits) for _, reading, digits in columns]
 
 
-def _ratios(rows: Sequence[Row], scenarios: Sequence[Scenario]) -> Iterator[str]:
+def _ratios(rows: Sequence[Row], scenarios: Sequence[Scenario], peer: str) -> Iterator[str]:
+    """The gateway's figures over somebody's, who may not have served all of the scenarios."""
+    served = {row.scenario for row in rows if row.contender == peer}
     body = []
     for scenario in scenarios:
         cells = [
-            cell(figures.ratio(rows, scenario.name, "busbar", "nginx", figure), digits)
-            for _, figure, digits in _RATIOS
+            cell(figures.ratio(rows, scenario.name, "busbar", peer, figure), digits) for _, figure, digits in _RATIOS
         ]
-        against = baseline(scenario.name)
-        body.append([scenario.name + ("" if against == scenario.name else f" (nginx: {against})"), *cells])
+        against = scenario.name if scenario.name in served else baseline(scenario.name)
+        body.append([scenario.name + ("" if against == scenario.name else f" ({peer}: {against})"), *cells])
     if all(value == "–" for line in body for value in line[1:]):
         return
-    yield from ("", "## busbar ÷ nginx", "", "Of the same round each; min / median / max of these ratios.", "")
+    yield from ("", f"## busbar ÷ {peer}", "", "Of the same round each; min / median / max of these ratios.", "")
     yield from table(["scenario", *(title for title, _, _ in _RATIOS)], body)
 
 

@@ -48,6 +48,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """At that rate, requests come as those of many callers do, several at a time now and then; not: evenly."""
     ramp_secs: float = 0
     """Over which the connections are opened, so that streams are not all at the same event at the same time."""
+    stall_ms: int = 0
+    """A stream of which a caller hears nothing for longer counts as failed; 0: not looked at."""
     length: float = 1
     """How many times as long as others it is measured."""
 
@@ -146,6 +148,20 @@ STEADY = Scenario(
     length=4,
 )
 
+CROWD = Scenario(
+    name="crowd",
+    title="OpenAI → OpenAI, 2,000 streams at a time, an event every 200 ms",
+    ingress="openai",
+    egress="openai",
+    events=50,
+    pace_ms=200,
+    connections=2000,
+    ramp_secs=3,
+    stall_ms=1000,
+)
+"""A stream takes ten seconds, and nobody asks again so late: each caller has one, and for seven of these seconds all
+of them do. 10,000 events a second are what upstream and load generator can carry on one core."""
+
 COMPARED_SCENARIOS: tuple[Scenario, ...] = (
     *(each for each in SCENARIOS if each.name in ("json-openai", "burst-openai")),
     STEADY,
@@ -153,7 +169,7 @@ COMPARED_SCENARIOS: tuple[Scenario, ...] = (
 """In which the gateway is compared with itself, under governance or with telemetry. The last is in no other run,
 unless asked for."""
 
-KNOWN_SCENARIOS = (*SCENARIOS, STEADY)
+KNOWN_SCENARIOS = (*SCENARIOS, STEADY, CROWD)
 
 BASELINES = {
     each.name: f"{each.name.partition('-')[0]}-{each.ingress}" for each in SCENARIOS if each.ingress != each.egress

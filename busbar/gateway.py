@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from busbar.actors.credentials.wallet import CredentialPlan
 from busbar.actors.faults import FaultBoard, Faults, Members
-from busbar.actors.gateway import Gateway, GatewayPolicy, SinkPlan
+from busbar.actors.gateway import Gateway, GatewayPolicy, PolicyUnusable, SinkPlan
 from busbar.actors.governance.messages import WhenReady
 from busbar.actors.messages import Directory, Drain, Reload, Resolve
 from busbar.actors.runtime import ActorSystem, InlineDispatcher, LoopClock, LoopRef
@@ -26,7 +27,8 @@ from busbar.actors.traces import Traces
 from busbar.config import Config
 from busbar.config.reach import Reach
 from busbar.credentials.assembly import credential_plans, wallets_of
-from busbar.generation import Generation, Lasting
+from busbar.generation import Generation, Lanes, Lasting, Past
+from busbar.http.config_admin import NotReloaded
 from busbar.http.dispatch import Dispatch
 from busbar.http.front import Front
 from busbar.http.lanes import build_lanes
@@ -92,6 +94,8 @@ class BusbarGateway:
         self._spans: OtlpExport | None = None
         self._lasting: Lasting | None = None
         self._generation: Generation | None = None
+        self._past = Past()
+        self._stopping = False
         self.host = config.listen_host
         self.port = config.listen_port
 
@@ -150,49 +154,72 @@ class BusbarGateway:
             breakable=self._breakable,
             started_at=time.monotonic(),
         )
-        generation = Generation(config, self._lanes, directory, governed, lasting)
-        self._dispatch = Dispatch(generation.relay, Routes(PROTOCOLS.values()), generation.pages, limits)
+        lanes = Lanes(self._lanes, plan.members)
+        self._generation = generation = Generation(config, lanes, directory, governed, lasting)
+        generation.prober.start()
+        self._dispatch = Dispatch(generation.shift, Routes(PROTOCOLS.values()))
         self._front = Front(Screen(self._dispatch.handle, lambda: self.config).handle, limits)
         shared = config.worker is not None
         self.host, self.port = await self._front.listen(self.host, self.port, config.tls, shared=shared)
         if config.worker is not None and config.workers_control is not None:
             host, first_port = config.workers_control
-            await self._front.listen(host, first_port + config.worker - 1, config.tls)
-        self._generation = generation
-        generation.prober.start()
+            try:
+                await self._front.listen(host, first_port + config.worker - 1, config.tls)
+            except OSError as error:
+                what = f"workers_control of worker {config.worker}: {error.strerror or error}"
+                raise OSError(error.errno, what) from None
 
     async def _apply(self, config: Config) -> int:
         """Makes `config` what is in effect; gives its number. Raises before anything has changed, or not at all:
-        `MalformedCredential`, `PolicyRejected`."""
+        `MalformedCredential`, `PolicyRejected`, `PolicyUnusable`, `NotReloaded`."""
+        if self._stopping or self._generation is None:
+            raise NotReloaded(["the gateway is stopping" if self._stopping else "the gateway has not started yet"])
         lasting, before = self._lasting, self._generation
-        assert lasting is not None, "only a gateway that has started is reloaded"
-        assert before is not None, "it has a generation then"
-        assert self._dispatch is not None, "and serves it"
-        assert self._front is not None, "to whoever comes"
-        credentials = credential_plans(config, self._credentials)
-        lanes, plan = build_lanes(config, wallets_of(credentials)), plan_of(config)
+        assert lasting is not None, "it has started"
+        assert self._dispatch is not None, "so it serves"
+        assert self._front is not None, "whoever comes"
+        credentials = credential_plans(config, self._credentials_of_same_accounts(config))
+        made, plan = build_lanes(config, wallets_of(credentials)), plan_of(config)
         governed = None if self._governed is None else _with_prices_of(self._governed, config)
         plan = replace(
             plan,
             governance=None if governed is None else governed.plan,
             credentials=tuple(credentials.values()),
         )
-        directory: Directory = await lasting.root.ask(Reload(plan))
-        lasting.faults.tell(Members(frozenset(lanes)))
+        # From the moment that a pool knows a new member, requests of before may get it.
+        before.lanes.later = lanes = Lanes(made, plan.members)
+        try:
+            directory: Directory = await lasting.root.ask(Reload(plan))
+        except PolicyUnusable:
+            before.lanes.later = None
+            raise
+        lasting.faults.tell(Members(frozenset(made)))
         if self._spans is not None:
             self._spans.learn(places_of(config))
-        self._config, self._lanes, self._governed, self._credentials = config, lanes, governed, credentials
+        self._config, self._governed, self._credentials = config, governed, credentials
         self._generation = generation = Generation(config, lanes, directory, governed, lasting)
-        self._dispatch.switch(generation.relay, generation.pages, config.limits)
+        self._dispatch.shift = generation.shift
         self._front.limits = config.limits
         before.live.end()  # pages that look come back, and see the new one
-        generation.prober.start()
+        if not self._stopping:
+            generation.prober.start()
         await before.prober.stop()
+        self._past.add(before, directory)
         return directory.generation
+
+    def _credentials_of_same_accounts(self, config: Config) -> dict[str, CredentialPlan]:
+        """What another address thought of a key, this one need not."""
+        before = self._config.providers
+        return {
+            name: plan
+            for name, plan in self._credentials.items()
+            if name in config.providers and config.providers[name].base_url == before[name].base_url
+        }
 
     async def stop(self) -> None:
         """Takes no more requests, lets running ones finish up to `limits.drain_timeout_secs` (meanwhile `/healthz`
         says 503), then stops the actors, children before their parents."""
+        self._stopping = True
         if self._root is not None:
             self._root.tell(Drain())
         if self._dispatch is not None:

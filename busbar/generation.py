@@ -6,12 +6,15 @@ What lasts as long as the process (the actors, the connections to providers, the
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from busbar.actors.faults import FaultBoard
-from busbar.actors.messages import Directory
+from busbar.actors.member import MemberSpec
+from busbar.actors.messages import Directory, Expire
 from busbar.actors.runtime import ActorSystem, LoopRef
 from busbar.config import Config
 from busbar.http.admin import Admin
@@ -21,7 +24,7 @@ from busbar.http.auth import Doorkeeper, Keys
 from busbar.http.config_admin import ConfigAdmin, Reloading
 from busbar.http.control import Control
 from busbar.http.destinations import Destinations
-from busbar.http.dispatch import Controls
+from busbar.http.dispatch import Controls, Shift
 from busbar.http.faults import FaultyUpstream
 from busbar.http.faults_admin import FaultsAdmin
 from busbar.http.keys_admin import KeysAdmin
@@ -35,6 +38,7 @@ from busbar.http.relay import Relay
 from busbar.http.tracing import Tracing
 from busbar.http.travel import Means
 from busbar.http.ui import Ui
+from busbar.protocols.protocol import Protocol
 
 if TYPE_CHECKING:
     from busbar.governance.assembly import Governed
@@ -54,20 +58,68 @@ class Lasting(Struct, frozen=True, kw_only=True):
     started_at: float
 
 
+class Lanes(Mapping[str, Lane]):
+    """One generation's, by model. Pools last longer than a generation: a request may be given to a member that came
+    after it, or to another one of the same name. That one's lane is meant then, not the own one."""
+
+    def __init__(self, lanes: Mapping[str, Lane], members: tuple[MemberSpec, ...]) -> None:
+        self._own = lanes
+        self._specs = {spec.model: spec for spec in members}
+        self.later: Lanes | None = None
+        """Those of the generation after this one."""
+
+    def __getitem__(self, model: str) -> Lane:
+        if self.later is None:
+            return self._own[model]
+        spec, lane = self._specs.get(model), self._own.get(model)
+        later: Lanes | None = self.later
+        while later is not None:
+            other = later._specs.get(model)
+            if other is not None and (spec is None or not other.is_same_backend(spec)):
+                spec, lane = other, later._own[model]
+            later = later.later
+        if lane is None:
+            raise KeyError(model)
+        return lane
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+class Dialects(Mapping[str, Protocol]):
+    """Which one each lane speaks."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+
+    def __getitem__(self, model: str) -> Protocol:
+        return self._lanes[model].protocol
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lanes)
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+
 class Generation:
-    """`relay` serves requests, `pages` everything else, `prober` probes; `live` is the picture of the actors."""
+    """`relay` serves requests, `pages` everything else, both in its `shift`; `prober` probes; `live` is the picture
+    of the actors."""
 
     def __init__(
         self,
         config: Config,
-        lanes: dict[str, Lane],
+        lanes: Lanes,
         directory: Directory,
         governed: Governed | None,
         lasting: Lasting,
     ) -> None:
         self.config = config
-        self._lanes = lanes
-        self._directory = directory
+        self.lanes = lanes
+        self.directory = directory
         self._governed = governed
         self._lasting = lasting
         self._destinations = destinations = Destinations(config, directory)
@@ -75,7 +127,7 @@ class Generation:
         self._upstream = FaultyUpstream(
             lasting.engine,
             lasting.board,
-            {model: lane.protocol for model, lane in lanes.items()},
+            Dialects(lanes),
             lasting.system.clock,
         )
         means = Means(
@@ -92,10 +144,11 @@ class Generation:
         self.live: Live
         self.pages = self._pages()
         self.prober = self._prober()
+        self.shift = Shift(self.relay, self.pages, config.limits)
 
     def _pages(self) -> Controls:
         """What is there besides the data plane."""
-        config, lasting, directory, governed = self.config, self._lasting, self._directory, self._governed
+        config, lasting, directory, governed = self.config, self._lasting, self.directory, self._governed
         control = Control(
             system=lasting.system,
             gateway=lasting.root,
@@ -140,17 +193,17 @@ class Generation:
     def _admissions(self, governed: Governed) -> Admissions:
         destinations = self._destinations
         return Admissions(
-            self._directory.governance["governance"],
+            self.directory.governance["governance"],
             governed.tariff,
             self._lasting.system.clock,
-            self._lanes,
+            self.lanes,
             destinations.pools,
             destinations.every,
         )
 
     def _administration(self, governed: Governed) -> Administration:
         return Administration(
-            self._directory.governance["governance"],
+            self.directory.governance["governance"],
             governed.tariff,
             self._lasting.system.clock,
             governed.pairs,
@@ -161,12 +214,38 @@ class Generation:
         providers, system = self.config.providers, self._lasting.system
         return Prober(
             [
-                Probed(lane, self._directory.members[model], providers[lane.provider].health)
-                for model, lane in self._lanes.items()
+                Probed(lane, self.directory.members[model], providers[lane.provider].health)
+                for model, lane in self.lanes.items()
             ],
             upstream=self._upstream,
-            continuity=self._directory.continuity,
+            continuity=self.directory.continuity,
             clock=system.clock,
             random=system.random,
             limits=self.config.limits,
         )
+
+
+class Past:
+    """Generations that are over, but for requests that came under them. What only these can still be routed by stops
+    with the last of them. Holds as many as there are generations of which a request is left."""
+
+    def __init__(self) -> None:
+        self._shifts: deque[tuple[Shift, tuple[LoopRef, ...]]] = deque()
+        """With the actors that have retired when it was over; the oldest first."""
+
+    def add(self, before: Generation, directory: Directory) -> None:
+        """`directory`: of the generation that came after it."""
+        retired = _routed_by(before.directory) - _routed_by(directory)
+        self._shifts.append((before.shift, tuple(sorted(retired, key=lambda ref: ref.name))))
+        before.shift.end(self._settle)
+
+    def _settle(self) -> None:
+        """An actor that retired may be needed by the generations before that, too."""
+        while self._shifts and not self._shifts[0][0].running:
+            for ref in self._shifts.popleft()[1]:
+                ref.tell(Expire())
+
+
+def _routed_by(directory: Directory) -> set[LoopRef]:
+    """What a request may ask besides members."""
+    return {*directory.pools.values(), *directory.direct.values(), *directory.credentials.values()}

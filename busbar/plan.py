@@ -40,6 +40,7 @@ def _reached_by(provider: ProviderConfig) -> ProviderConfig:
     """The account, its address and its credential: without what may change under a member that knows it."""
     return replace(
         provider,
+        body={},
         health=HealthConfig(),
         error_map={},
         error_status={},

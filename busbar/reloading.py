@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from busbar.actors.audit import record
+from busbar.actors.gateway import PolicyUnusable
 from busbar.config import Config, ConfigErrors
 from busbar.config.difference import Change, changes, needs_restart, shown
 from busbar.http.config_admin import NotReloaded, Reloaded
@@ -35,6 +36,7 @@ class Reloader:
         self._apply = apply
         self._load = load
         self._turn = asyncio.Lock()
+        self._running: set[asyncio.Task[Reloaded]] = set()
         self.on_reloaded: Callable[[Config], None] = lambda config: None
         """Called with what is in effect now."""
 
@@ -46,8 +48,20 @@ class Reloader:
         """Reads the files, and makes what they say hold for every request that comes from now on. With `dry_run` it
         only says what would change.
 
-        Raises `NotReloaded`: nothing has changed, and it says why.
+        Raises `NotReloaded`: nothing has changed, and it says why. Who asked may go away meanwhile: it is done, and
+        put on record, all the same.
         """
+        task = asyncio.create_task(self._in_turn(who, dry_run=dry_run))
+        self._running.add(task)
+        task.add_done_callback(self._over)
+        return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[Reloaded]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and not isinstance(error := task.exception(), NotReloaded | None):
+            logger.error("a reload failed unexpectedly", exc_info=error)
+
+    async def _in_turn(self, who: str, *, dry_run: bool) -> Reloaded:
         async with self._turn:
             try:
                 reloaded = await self._reload(who, dry_run=dry_run)
@@ -76,7 +90,7 @@ class Reloader:
             generation = await self._apply(config)
         except MalformedCredential as error:
             raise NotReloaded([f"a provider's key is malformed: {error}"]) from None
-        except PolicyRejected as error:
+        except (PolicyRejected, PolicyUnusable) as error:
             raise NotReloaded([str(error)]) from None
         self.on_reloaded(config)
         return Reloaded(generation=generation, changes=changed, notes=config.notes)
@@ -92,6 +106,8 @@ class Reloader:
             return await asyncio.to_thread(self._load)
         except ConfigErrors as errors:
             raise NotReloaded([str(problem) for problem in errors.problems]) from None
+        except ValueError as error:  # what the command line says does not go with it
+            raise NotReloaded([str(error)]) from None
 
 
 def _log(changed: Sequence[Change]) -> None:

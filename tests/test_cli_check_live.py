@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from busbar.cli import main
+from busbar.cli.verdicts import credential_of
+from busbar.config import loads
 from busbar.demo.configuration import DEMO_KEY, TEMPLATE
 from busbar.demo.providers import DemoProviders
 
@@ -114,6 +117,20 @@ async def test_a_port_that_nobody_listens_on(tmp_path: Path, capsys: pytest.Capt
     assert "127.0.0.1:9 cannot be connected to" in capsys.readouterr().out
 
 
+async def test_a_proxy_that_does_not_answer_is_named_without_its_password(
+    providers: DemoProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider itself could be reached: it is the proxy that cannot."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    assert await live(tmp_path, one(providers.base_url)) == 1
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "through the proxy 127.0.0.1:9 ($HTTPS_PROXY, $HTTP_PROXY): 127.0.0.1:9 cannot be connected to" in line
+    assert "secret" not in line
+
+
 async def test_a_server_that_speaks_no_tls(
     providers: DemoProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,7 +231,56 @@ def test_a_provider_is_named_with_live_only(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("secs", ["0", "nan", "601", "soon"])
-def test_the_timeout_is_a_number_of_seconds(secs: str) -> None:
+def test_the_timeout_is_a_number_of_seconds(secs: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         main(["check", "--live", "--timeout", secs])
     assert done.value.code == 2
+    assert "expected a number of seconds from 0.1 to 600" in capsys.readouterr().err
+
+
+async def test_a_credential_that_cannot_be_had_is_no_trouble_of_the_providers(
+    providers: DemoProviders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = f"auth: entra, identity: {{tenant: t, client_id: c, client_secret_file: {tmp_path}/none}}"
+    text = one(providers.base_url, key="").replace("auth: none", identity)
+    assert await live(tmp_path, text) == 1
+    shown = capsys.readouterr()
+    line = shown.out.splitlines()[-1]
+    assert line.split()[:2] == ["p", "auth"]
+    assert line.endswith(
+        "no credential from its `identity`: identity.client_secret_file cannot be read: No such file or directory"
+    )
+    assert (shown.err, len(providers.requests)) == ("", 0)
+    assert await asyncio.to_thread(main, ["try", "m", "hi", "--config", str(tmp_path / "config.yaml")]) == 1
+    shown = capsys.readouterr()
+    assert "m at p could not be asked after" in shown.err
+    assert "\np: no credential from its `identity`: identity.client_secret_file cannot be read" in shown.err
+
+
+def test_where_a_credential_comes_from_is_named() -> None:
+    text = (
+        "providers: {vertex-gemini-global: {variables: {project: p}}, bedrock: {}, ollama: {},"
+        " mine: {protocol: gemini, base_url: 'https://h', auth: gcp-oauth,"
+        " identity: {credentials_file: /etc/sa.json}}}\n"
+    )
+    named = {name: credential_of(it) for name, it in loads(text, env={}).providers.items()}
+    assert named == {
+        "vertex-gemini-global": "Google's own order ($GOOGLE_APPLICATION_CREDENTIALS, gcloud, the metadata server)",
+        "bedrock": "AWS's own chain of credentials",
+        "ollama": "nothing: auth is none",
+        "mine": "its `identity`",
+    }
+
+
+async def test_an_aws_chain_without_a_credential_is_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert await live(tmp_path, "providers: {bedrock: {}}\nmodels: {m: {provider: bedrock}}\n") == 1
+    assert capsys.readouterr().out.splitlines()[-1].split(maxsplit=2)[1:] == [
+        "auth",
+        "no credential from AWS's own chain of credentials: nothing in the AWS chain has a credential",
+    ]

@@ -94,6 +94,9 @@ def test_what_does_not_hold_is_part_of_the_report(here: Path, capsys: pytest.Cap
         (b"a: &a [*a]", "litellm.yaml: line 1: an alias without its anchor before it"),
         (b"\xff\xfe\xff", "not UTF-8 text"),
         (b"- a", "expected keys and values"),
+        (b"", "there is no model_list in it"),
+        (b"general_settings: {store_model_in_db: true}", "there is no model_list in it"),
+        (b"providers: {openai: {}}", "there is no model_list in it"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_exit_code_2(
@@ -116,3 +119,24 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as done:
         main(arguments)
     assert done.value.code == 2
+
+
+@pytest.mark.parametrize("output", [[], ["--output", "./config.yaml"]])
+def test_litellms_own_file_is_never_written_over(
+    here: Path, output: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both are called config.yaml by default."""
+    (here / "config.yaml").write_text(LITELLM)
+    assert main(["import", "litellm", "config.yaml", "--force", *output]) == 2
+    assert capsys.readouterr().err == "config.yaml is LiteLLM's own file: name another with --output\n"
+    assert (here / "config.yaml").read_text() == LITELLM
+
+
+def test_a_file_of_which_nothing_could_be_taken_is_exit_code_1(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "litellm.yaml").write_text('model_list: [{model_name: "*", litellm_params: {model: "*"}}]')
+    assert main(["import", "litellm", "litellm.yaml"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("litellm.yaml → config.yaml: 0 names")
+    assert "wildcards (model_list[0] *): Busbar lists its models by name" in shown

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -110,6 +111,9 @@ def test_an_address_with_braces_is_filled(here: Path) -> None:
         (["--model", "anthropic/a b"], "expected PROVIDER/MODEL"),
         (["--model", "azure-openai/x"], "--variable azure-openai.resource=…"),
         (["--provider", "anthropic", "--variable", "x"], "expected PROVIDER.NAME=VALUE"),
+        (["--provider", "anthropic", "--variable", "anthropic.region=x"], "has nothing to fill in, no {region}"),
+        (["--provider", "bedrock", "--variable", "bedrock.regoin=x"], "has {region} to fill in, no {regoin}"),
+        (["--provider", "anthropic", "--variable", "bedrock.region=x"], "bedrock is not one of the providers"),
         (["--provider", "anthropic", "--listen", "nowhere"], "--listen: expected HOST:PORT"),
         (["--provider", "anthropic", "--pool", "chat"], "--pool `chat`"),
         (["--provider", "anthropic", "--pool", "anthropic"], "a model or a provider has this name"),
@@ -123,6 +127,27 @@ def test_wrong_usage_is_exit_code_2_and_writes_nothing(
     assert main(["init", *flags]) == 2
     assert complaint in capsys.readouterr().err
     assert list(here.iterdir()) == []
+
+
+def test_a_key_that_cannot_be_sent_is_told_before_anything_is_written(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk with a space")
+    assert main(["init", "--provider", "openai"]) == 1
+    shown = capsys.readouterr().err
+    assert "`OPENAI_API_KEY` cannot be used: the credential contains spaces" in shown
+    assert shown.endswith("\nnothing was written: it would not hold\n")
+    assert list(here.iterdir()) == []
+
+
+def test_a_key_whose_models_nobody_can_propose_is_not_overlooked(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", SECRET)
+    assert main(["init", "--yes"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("$OPENROUTER_API_KEY is set, but which models you have there is yours to say:")
+    assert "--model openrouter/NAME" in shown
 
 
 def test_a_catalog_of_ones_own_that_does_not_hold_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +191,10 @@ class Terminal:
     def answer(self, text: str, end: str = "\n") -> None:
         self.shown = ""
         os.write(self._ours, (text + end).encode())
+
+    def interrupt(self) -> None:
+        self.shown = ""
+        self._process.send_signal(signal.SIGINT)
 
     def end(self) -> int:
         while data := self._read():
@@ -245,9 +274,11 @@ def test_what_stands_in_braces_is_asked_for(here: Path) -> None:
     terminal.answer("")
     terminal.until("name at least one; `busbar providers` lists them")
     terminal.answer("azure-openai")
-    terminal.until("azure-openai: resource in its address? ")
+    terminal.until("azure-openai: resource in https://{resource}.openai.azure.com/openai ? ")
     terminal.answer("two words")
     terminal.until("one word, please")
+    terminal.answer("https://mine.openai.azure.com/")
+    terminal.until("not the whole address")
     terminal.answer("mine")
     terminal.until("azure-openai: which models? ")
     terminal.answer("")
@@ -265,3 +296,32 @@ def test_leaving_writes_nothing(here: Path) -> None:
     assert terminal.end() == 2
     assert "nothing was written" in terminal.shown
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "Ctrl-D"])
+def test_leaving_at_the_last_question_leaves_the_file_that_is_written(here: Path, how: str) -> None:
+    terminal = Terminal(here, {"ANTHROPIC_API_KEY": SECRET}, "--no-pool")
+    terminal.until("Which providers? [anthropic] ")
+    terminal.answer("")
+    terminal.until("which models?")
+    terminal.answer("claude-haiku-5-5")
+    terminal.until("Ask claude-haiku-5-5 one question now")
+    if how == "Ctrl-C":
+        terminal.interrupt()
+    else:
+        terminal.answer("", end="\x04")
+    assert terminal.end() == 0
+    assert "nothing was written" not in terminal.shown
+    assert (here / "config.yaml").exists()
+
+
+def test_keys_that_ask_for_models_are_shown_and_not_proposed(here: Path) -> None:
+    terminal = Terminal(here, {"OPENROUTER_API_KEY": SECRET, "AZURE_OPENAI_API_KEY": SECRET})
+    shown = terminal.until("Which providers? ")
+    assert "No provider's key is set" not in shown
+    assert (
+        "you would have to name models: $OPENROUTER_API_KEY (openrouter), $AZURE_OPENAI_API_KEY (azure-openai)"
+        in shown
+    )
+    terminal.answer("", end="\x04")
+    assert terminal.end() == 2

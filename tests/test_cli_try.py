@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -94,6 +98,40 @@ async def test_a_stream_that_breaks_is_a_failure(config: Path, capsys: pytest.Ca
     assert "gpt-broken: the stream broke off after" in capsys.readouterr().err
 
 
+async def test_why_a_provider_cannot_be_reached_is_looked_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "providers:\n"
+        "  dead: {protocol: openai, base_url: 'http://127.0.0.1:9', auth: none}\n"
+        "  lost: {protocol: openai, base_url: 'https://nowhere.invalid', auth: none}\n"
+        "models: {a: {provider: dead}, b: {provider: lost}}\n"
+        "pools: {p: {members: [{target: a}, {target: b}]}}\n"
+    )
+    assert await tried("p", "hi", "--config", str(config)) == 1
+    assert sorted(capsys.readouterr().err.splitlines()[-2:]) == [
+        "dead: 127.0.0.1:9 cannot be connected to: Connection refused",
+        "lost: the name nowhere.invalid does not resolve: check base_url (or its variables), and this machine's DNS",
+    ]
+
+
+def test_ctrl_c_stops_it_without_a_traceback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = tmp_path / "config.yaml"
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        config.write_text(
+            f"providers: {{p: {{protocol: openai, base_url: '{url}', auth: none}}}}\nmodels: {{m: {{provider: p}}}}\n"
+        )
+        command = [sys.executable, "-m", "busbar", "try", "m", "hi", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        asked, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        asked.close()
+    assert (process.returncode, out, err) == (1, "", "\nstopped\n")
+
+
 DOORS = [
     "auth: {mode: token, client_tokens: ['${TOKEN}']}\n",
     "governance: {enabled: true, admin_token: '${TOKEN}', db_path: '%s/keys.db'}\n",
@@ -152,7 +190,7 @@ async def test_the_key_of_a_gateway_that_runs_is_in_a_variable(
 
 async def test_nobody_there_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert await tried("smart", "hi", "--url", "http://127.0.0.1:9") == 1
-    assert capsys.readouterr().err == "http://127.0.0.1:9: Connect call failed ('127.0.0.1', 9)\n"
+    assert capsys.readouterr().err == "http://127.0.0.1:9: Connection refused\n"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -50,6 +50,12 @@ from busbar.actors.supervision import (
 )
 from busbar.actors.tallies import Labels, Relabel
 from busbar.actors.two_stage import TwoStagePolicy
+
+Kind: TypeAlias = Literal["pool", "direct"]
+"""Of pools: those that are configured, and each model's own."""
+
+Policies: TypeAlias = dict[tuple[Kind, str], SupervisionPolicy]
+"""Of pools, by kind and name."""
 
 
 class PoolLine(Struct, frozen=True, kw_only=True):
@@ -113,6 +119,11 @@ class GatewayPlan(Struct, frozen=True, kw_only=True):
         """The configured ones, then the implicit ones."""
         return (*self.pools, *self.own_pools)
 
+    def by_kind(self) -> dict[tuple[Kind, str], PoolPlan]:
+        """Every pool, by kind and name."""
+        own: dict[tuple[Kind, str], PoolPlan] = {("direct", pool.name): pool for pool in self.own_pools}
+        return {**{("pool", pool.name): pool for pool in self.pools}, **own}
+
     def labels(self) -> Labels:
         """What metrics tell apart."""
         return Labels(
@@ -142,6 +153,13 @@ class GovernancePlan(Struct, frozen=True, kw_only=True):
     tariff: Tariff
     keyring: Keyring
     strict: bool = True
+
+
+class PolicyUnusable(Exception):
+    """A pool's supervision policy, the user's own code, cannot be made."""
+
+    def __init__(self, pool: str, error: Exception) -> None:
+        super().__init__(f"pools.{pool}.supervision: the policy cannot be made: {type(error).__name__}: {error}")
 
 
 class GatewayPolicy(RestartPolicy):
@@ -175,14 +193,16 @@ class Gateway(LoopActor):
         self._members: dict[str, LoopRef] = {}
         self._pools: dict[str, LoopRef] = {}
         self._direct: dict[str, LoopRef] = {}
-        self._policies: dict[str, SupervisionPolicy] = {}
-        """By the pool's name, implicit ones included."""
+        self._policies: Policies = {}
         self._listing: dict[str, list[LoopRef]] = {}
         self._metrics: LoopRef | None = None
         self._continuity: LoopRef | None = None
         self._sinks: tuple[LoopRef, ...] = ()
         self._governance: dict[str, LoopRef] = {}
         self._credentials: dict[str, LoopRef] = {}
+        self._of_name: dict[str, LoopRef] = {}
+        """The pool of each name, implicit ones and those that retire included. Members know pools by name, so there
+        are never two of one: one that comes back is the same, and who waits there is served."""
         self._draining = False
 
     def on_start(self) -> None:
@@ -194,7 +214,7 @@ class Gateway(LoopActor):
         self._continuity = self.spawn(Continuity, name="continuity")
         if plan.governance is not None:
             self._spawn_governance(plan.governance)
-        self._lay_out(None)
+        self._lay_out(None, self._policies_of(plan, None))
 
     @handles(Resolve)
     def resolve(self, _message: Resolve) -> Directory:
@@ -213,14 +233,20 @@ class Gateway(LoopActor):
         )
 
     @handles(Reload)
-    def reload(self, message: Reload) -> Directory:
-        """What lasts as long as the process (the store, the sinks) stays as it is."""
+    def reload(self, message: Reload) -> Directory | None:
+        """What lasts as long as the process (the store, the sinks) stays as it is. Answered with `PolicyUnusable`
+        when a pool's policy cannot be made: then nothing has changed."""
         before, plan = self._plan, message.plan
         assert isinstance(plan, GatewayPlan), "nothing else describes a tree"
         assert self._metrics is not None, "on_start has run"
+        try:
+            policies = self._policies_of(plan, before)
+        except PolicyUnusable as unusable:
+            self.defer().set_exception(unusable)
+            return None
         self._plan = replace(plan, generation=before.generation + 1, sinks=before.sinks)
         self.renew_with(self._plan)
-        self._lay_out(before)
+        self._lay_out(before, policies)
         self._metrics.tell(Relabel(self._plan.labels()))
         if plan.governance is not None and self._governance:
             self._governance["governance"].tell(Retariff(plan.governance.tariff))
@@ -249,22 +275,32 @@ class Gateway(LoopActor):
 
     # --- members, and the pools over them
 
-    def _lay_out(self, before: GatewayPlan | None) -> None:
+    def _policies_of(self, plan: GatewayPlan, before: GatewayPlan | None) -> Policies:
+        """Each pool's: the one that it has, where that still holds. Making one is the user's code, and may fail.
+        Raises `PolicyUnusable`."""
+        known = {} if before is None else before.by_kind()
+        policies: Policies = {}
+        for place, pool in plan.by_kind().items():
+            earlier = known.get(place)
+            if earlier is not None and earlier.is_judged_like(pool):
+                policies[place] = self._policies[place]
+                continue
+            try:
+                policies[place] = pool.policy(PoolContext(pool=pool.name, breaker=pool.breaker, random=self.random))
+            except Exception as error:
+                raise PolicyUnusable(pool.name, error) from error
+        return policies
+
+    def _lay_out(self, before: GatewayPlan | None, policies: Policies) -> None:
         """Makes the tree what the plan says, from what it was `before`."""
-        plan = self._plan
+        plan, self._policies = self._plan, policies
         retiring = [*self._place_accounts(before), *self._place_members(before)]
-        pools, direct, policies = self._pools, self._direct, self._policies
-        known = {} if before is None else {pool.name: pool for pool in before.every_pool}
-        self._pools, self._direct, self._policies = {}, {}, {}
-        for pool in plan.pools:
-            self._pools[pool.name] = self._place(pool, "pool", known, pools.pop(pool.name, None), policies)
-        for pool in plan.own_pools:
-            model = pool.members[0].model
-            same_name = before is not None and before.own_pool(model) == pool.name
-            ref = direct.pop(model, None) if same_name else None
-            self._direct[model] = self._place(pool, "direct", known, ref, policies)
-        gone = [*pools.values(), *direct.values()]
-        for ref in (*gone, *retiring):
+        in_use = {*self._pools.values(), *self._direct.values()}
+        self._of_name = {name: ref for name, ref in self._of_name.items() if ref.is_alive()}
+        self._pools = {pool.name: self._place(pool, "pool") for pool in plan.pools}
+        self._direct = {pool.members[0].model: self._place(pool, "direct") for pool in plan.own_pools}
+        gone = in_use - {*self._pools.values(), *self._direct.values()}
+        for ref in (*(ref for ref in self._of_name.values() if ref in gone), *retiring):
             ref.tell(Retire())
         there = {**self._pools, **{f"direct:{model}": ref for model, ref in self._direct.items()}}
         listing: dict[str, list[LoopRef]] = {}
@@ -300,25 +336,15 @@ class Gateway(LoopActor):
             self._members[spec.model] = ref
         return list(members.values())
 
-    def _place(
-        self,
-        plan: PoolPlan,
-        kind: str,
-        known: Mapping[str, PoolPlan],
-        ref: LoopRef | None,
-        policies: Mapping[str, SupervisionPolicy],
-    ) -> LoopRef:
+    def _place(self, plan: PoolPlan, kind: Kind) -> LoopRef:
         """Reshapes the pool that is there, or starts one."""
-        earlier = known.get(plan.name)
-        same = ref is not None and earlier is not None and earlier.is_judged_like(plan)
-        context = PoolContext(pool=plan.name, breaker=plan.breaker, random=self.random)
-        policy = policies[plan.name] if same else plan.policy(context)
-        self._policies[plan.name] = policy
-        spec = self._pool_spec(plan, policy)
-        if ref is None or not ref.is_alive():
-            title = plan.members[0].model if kind == "direct" else plan.name
-            return self.spawn(Pool, spec, name=self._free_name(f"{kind}:{title}"))
-        ref.tell(Reshape(spec))
+        spec = self._pool_spec(plan, self._policies[kind, plan.name])
+        ref = self._of_name.get(plan.name)
+        if ref is not None:
+            ref.tell(Reshape(spec))
+            return ref
+        title = plan.members[0].model if kind == "direct" else plan.name
+        ref = self._of_name[plan.name] = self.spawn(Pool, spec, name=self._free_name(f"{kind}:{title}"))
         return ref
 
     def _pool_spec(self, plan: PoolPlan, policy: SupervisionPolicy) -> PoolSpec:
@@ -344,5 +370,7 @@ class Gateway(LoopActor):
 
     def _free_name(self, name: str) -> str:
         """One that retires keeps its name until it has stopped."""
-        taken = {child.name for child in self.system.children(self.ref)}
-        return name if name not in taken else f"{name}#{self._plan.generation}"
+        number, free = self._plan.generation, name
+        while free in self._node.children:  # a model may be called `gpt#2`
+            free, number = f"{name}#{number}", number + 1
+        return free

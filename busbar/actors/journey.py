@@ -104,6 +104,24 @@ class Failing(Struct, frozen=True):
 class Journey:
     """One request's. `fallbacks` are the destinations that others may name."""
 
+    __slots__ = (
+        "_again",
+        "_base",
+        "_context_above",
+        "_current",
+        "_destination",
+        "_failure",
+        "_fallbacks",
+        "_nobody",
+        "_tried",
+        "_visited",
+        "_waited",
+        "attempts",
+        "decisions",
+        "failed_over",
+        "started_at",
+    )
+
     def __init__(
         self, destination: Destination, fallbacks: Mapping[str, Destination], route: Route, now: float
     ) -> None:

@@ -86,20 +86,22 @@ class Member(LoopActor):
     (its instance of the member crashed meanwhile) is ignored. Bounds: `max_concurrent` permits, one cell per pool.
     """
 
-    def __init__(self, spec: MemberSpec) -> None:
+    def __init__(self, spec: MemberSpec, *, retired: bool = False) -> None:
         super().__init__()
         self._spec = spec
         self._pools: dict[str, Membership] = {}
         self._permits: dict[int, _Permit | _ExaminationPermit] = {}
-        self._budget = spec.max_requests
+        self._spent = 0  # of the lifetime budget, whether there is one now or not
         self._ttft_ms: float | None = None
         self._ok = self._err = self._client_fault = 0
         # A restarted member must not take reports for permits of the instance before it.
         self._next_permit = self.random.getrandbits(62)
-        self._retired = False
+        self._retired = retired
 
     def on_start(self) -> None:
-        if self.parent is not None:
+        if self._retired:  # what was with it is lost, and nothing new comes
+            self.stop()
+        elif self.parent is not None:
             self.parent.tell(MemberStarted(self._spec.model))
 
     @handles(Join)
@@ -122,9 +124,6 @@ class Member(LoopActor):
         assert spec.is_same_backend(before), "or it would be another member"
         self._spec = spec
         self.renew_with(spec)
-        if spec.max_requests != before.max_requests:
-            used = 0 if before.max_requests == UNLIMITED else before.max_requests - self._budget
-            self._budget = UNLIMITED if spec.max_requests == UNLIMITED else max(0, spec.max_requests - used)
         for membership in self._pools.values():
             unthrottled = membership.slots >= before.max_concurrent
             membership.slots = spec.max_concurrent if unthrottled else min(membership.slots, spec.max_concurrent)
@@ -133,6 +132,7 @@ class Member(LoopActor):
     @handles(Retire)
     def retire(self, _message: Retire) -> None:
         self._retired = True
+        self.renew_with(self._spec, retired=True)
         self._forget_idle()
 
     @handles(Acquire)
@@ -148,8 +148,7 @@ class Member(LoopActor):
             return Forward(message.ref, Refused(route=message.route, member=self._spec.model))
         permit = self._hand_out(_Permit(message.pool, ticket))
         membership.busy += 1
-        if self._budget > 0:
-            self._budget -= 1
+        self._spent += 1
         self._tell_pools()
         return Assignment(
             member=self._spec.model,
@@ -173,6 +172,7 @@ class Member(LoopActor):
                     self._judge(membership, permit, message.outcome, verdict=verdict)
             case _ExaminationPermit() as examination:
                 self._examined(examination, message.outcome)
+                self._forget_idle()
             case None:
                 return
         self._tell_pools()
@@ -186,6 +186,7 @@ class Member(LoopActor):
             case _ExaminationPermit(held):
                 for membership in (self._pools[pool] for pool in held if pool in self._pools):
                     membership.cell.let_go()
+                self._forget_idle()
             case None:
                 return
         self._tell_pools()
@@ -240,6 +241,12 @@ class Member(LoopActor):
 
     # --- bookkeeping
 
+    @property
+    def _budget(self) -> int:
+        """What is left of it."""
+        most = self._spec.max_requests
+        return UNLIMITED if most == UNLIMITED else max(0, most - self._spent)
+
     def _takes(self, membership: Membership) -> bool:
         unwilling = membership.drained or membership.leaving
         return self._budget != 0 and self._has_room(membership) and not unwilling
@@ -262,8 +269,8 @@ class Member(LoopActor):
         return number
 
     def _give_back(self, permit: _Permit, *, refund: bool) -> Membership:
-        if refund and self._spec.max_requests != UNLIMITED:
-            self._budget += 1
+        if refund:
+            self._spent -= 1
         membership = self._pools[permit.pool]
         membership.busy -= 1
         return membership

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -90,9 +90,10 @@ class Pool(LoopActor):
     by the configured list, and by `waiting.WAITING_MAX`.
     """
 
-    def __init__(self, spec: PoolSpec) -> None:
+    def __init__(self, spec: PoolSpec, *, retired: bool = False) -> None:
         super().__init__()
         self._spec = spec
+        self._retired = retired
         self._lines = {it.model: _Line(it, Availability(), _candidate(it, None)) for it in spec.members}
         self._strategy = STRATEGIES[spec.strategy]
         self._currents: Currents = {}
@@ -102,6 +103,8 @@ class Pool(LoopActor):
     def on_start(self) -> None:
         for model in self._lines:
             self._join(model)
+        if self._retired:
+            self.schedule(RETIRED_SECS, Expire())
 
     def on_stop(self) -> None:
         for line in self._lines.values():
@@ -128,10 +131,11 @@ class Pool(LoopActor):
         spec, before = message.spec, self._lines
         assert isinstance(spec, PoolSpec), "said by the gateway"
         assert spec.name == self._spec.name, "or it would be another pool"
-        self._spec, self._strategy = spec, STRATEGIES[spec.strategy]
+        self._spec, self._strategy, self._retired = spec, STRATEGIES[spec.strategy], False
         self.renew_with(spec)
         self._lines = {it.model: _line(it, before.get(it.model)) for it in spec.members}
-        self._currents = {model: value for model, value in self._currents.items() if model in self._lines}
+        if _weights(self._lines) != _weights(before):
+            self._currents = {}  # a credit is worth what the weights were: it could last for ever among smaller ones
         for model, line in before.items():
             if model not in self._lines or self._lines[model].spec.ref != line.spec.ref:
                 line.spec.ref.tell(Leave(spec.name, self.ref))
@@ -141,11 +145,14 @@ class Pool(LoopActor):
 
     @handles(Retire)
     def retire(self, _message: Retire) -> None:
+        self._retired = True
+        self.renew_with(self._spec, retired=True)
         self.schedule(RETIRED_SECS, Expire())
 
     @handles(Expire)
     def expire(self, _message: Expire) -> None:
-        self.stop()
+        if self._retired:
+            self.stop()
 
     @handles(Refused)
     def refused(self, message: Refused) -> Forward | Exhausted | None:
@@ -328,6 +335,11 @@ def _line(spec: PoolMember, known: _Line | None) -> _Line:
         return _Line(spec, Availability(), _candidate(spec, None))
     candidate = _candidate(spec, known.availability.load)
     return _Line(spec, known.availability, candidate, known.picks)
+
+
+def _weights(lines: Mapping[str, _Line]) -> Mapping[str, int]:
+    """Of those that take part."""
+    return {model: line.spec.weight for model, line in lines.items() if line.spec.weight and not line.spec.excluded}
 
 
 def _candidate(spec: PoolMember, load: Load | None) -> Candidate:

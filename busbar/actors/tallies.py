@@ -145,10 +145,13 @@ class Tallies:
     def relabel(self, labels: Labels) -> None:
         """Begins what is new at 0. What there was before this and is no more ends with the next change, so that what
         is still under way is counted."""
-        kept = self._labels.pools.keys() | labels.pools.keys() | {UNRESOLVED}
-        self._labels = labels
+        before, self._labels = self._labels, labels
+        kept = before.pools.keys() | labels.pools.keys() | {UNRESOLVED}
         self._doors = {key: door for key, door in self._doors.items() if key[1] in kept}
-        self._tracks = {key: track for key, track in self._tracks.items() if key[0] in kept}
+        lanes = {
+            (pool, member) for it in (before, labels) for pool, members in it.pools.items() for member in members
+        }
+        self._tracks = {key: track for key, track in self._tracks.items() if key in lanes}
         self._gaps = {pool: gaps for pool, gaps in self._gaps.items() if pool in kept}
         self.failovers = Counter({key: count for key, count in self.failovers.items() if key[0] in kept})
         self._begin()

@@ -7,7 +7,10 @@ nobody else can open, for as long as the question takes.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -270,4 +273,13 @@ async def _trace(http: aiohttp.ClientSession, door: Door, request_id: str) -> Tr
 def _why(error: aiohttp.ClientError) -> str:
     """What went wrong, without the library's name for it."""
     cause = getattr(error, "os_error", None) or error
-    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+    if isinstance(cause, ssl.SSLError):
+        return f"it does not speak TLS as it should ({cause.reason or 'handshake failed'})"
+    return system_words(cause) if isinstance(cause, OSError) else str(cause) or type(error).__name__
+
+
+def system_words(error: OSError) -> str:
+    """`Connection refused`, where asyncio has words of its own, with addresses in them."""
+    if error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__

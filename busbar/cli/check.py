@@ -38,7 +38,10 @@ def register(commands: Commands) -> None:
 
 
 def _secs(written: str) -> float:
-    secs = float(written)
+    try:
+        secs = float(written)
+    except ValueError:
+        secs = 0.0
     if not 0.1 <= secs <= 600:
         raise argparse.ArgumentTypeError("expected a number of seconds from 0.1 to 600")
     return secs

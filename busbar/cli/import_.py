@@ -45,6 +45,9 @@ def import_litellm_file(arguments: argparse.Namespace) -> int:
     from busbar.onboarding.offers import read_catalog
 
     to_stdout = arguments.output == "-"
+    if not to_stdout and _same_file(arguments.file, arguments.output):
+        print(f"{arguments.file} is LiteLLM's own file: name another with --output", file=sys.stderr)
+        return 2
     try:
         given = _given(arguments.file)
         catalog_file = find_providers(arguments.providers, os.environ)
@@ -52,6 +55,11 @@ def import_litellm_file(arguments: argparse.Namespace) -> int:
         imported = import_litellm(
             given, read_catalog(catalog, str(catalog_file)), "" if to_stdout else modeline(f"./{FILE_NAME}")
         )
+        if not imported.lists_models:
+            raise Unreadable(
+                "there is no model_list in it, so there is nothing to bring over (models that LiteLLM keeps in its"
+                " database, and files that are included, are not read)"
+            )
         problems = _problems(imported, catalog, arguments.output)
         _put(arguments, imported)
         _report(arguments, imported, problems)
@@ -59,12 +67,20 @@ def import_litellm_file(arguments: argparse.Namespace) -> int:
         print(f"{arguments.file}: {error}", file=sys.stderr)
         return 2
     except (ConfigErrors, Exists) as error:
-        print(f"{error}{': --force writes over it' if isinstance(error, Exists) else ''}", file=sys.stderr)
+        ways = ": --force writes over it, --output names another" if isinstance(error, Exists) else ""
+        print(f"{error}{ways}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    return 1 if problems else 0
+    return 1 if problems or not imported.groups else 0
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _given(file: str) -> str:

@@ -64,34 +64,37 @@ def register(commands: Commands) -> None:
 def init(arguments: argparse.Namespace) -> int:
     from busbar.config import ConfigErrors
 
+    target = Path(arguments.output)
     try:
-        return _init(arguments)
+        draft = _written(arguments, target)
     except (WrongUsage, ConfigErrors) as wrong:
         print(wrong, file=sys.stderr)
         return 2
     except (EOFError, KeyboardInterrupt):
         print("\nnothing was written", file=sys.stderr)
         return 2
-
-
-def _init(arguments: argparse.Namespace) -> int:
-    from busbar.config.files import find_providers, read_text
-    from busbar.onboarding.offers import offers, read_catalog
-
-    target = Path(arguments.output)
-    if os.path.lexists(target) and not arguments.force:
-        raise WrongUsage(f"{target} exists already: --force writes over it, --output names another")
-    catalog_file = find_providers(arguments.providers, os.environ)
-    catalog = read_text(catalog_file)
-    offered = offers(read_catalog(catalog, str(catalog_file)))
-    draft = _choose(arguments, offered)
-    if not _write(target, draft, catalog, force=arguments.force):
+    if draft is None:
         return 1
     missing = _unset(draft, os.environ)
     _say_what_is_next(target, missing)
     if arguments.no_test or missing or draft.callable_name is None:
         return 0
     return _test(arguments, target, draft.callable_name)
+
+
+def _written(arguments: argparse.Namespace, target: Path) -> Draft | None:
+    """What was chosen, when it is written; None: it does not hold, and was told. Raises `WrongUsage`, `ConfigErrors`;
+    where somebody is asked, EOFError and KeyboardInterrupt."""
+    from busbar.config.files import find_providers, read_text
+    from busbar.onboarding.offers import offers, read_catalog
+
+    if os.path.lexists(target) and not arguments.force:
+        raise WrongUsage(f"{target} exists already: --force writes over it, --output names another")
+    catalog_file = find_providers(arguments.providers, os.environ)
+    catalog = read_text(catalog_file)
+    offered = offers(read_catalog(catalog, str(catalog_file)))
+    draft = _choose(arguments, offered)
+    return draft if _write(target, draft, catalog, force=arguments.force) else None
 
 
 def _choose(arguments: argparse.Namespace, offered: dict[str, Offer]) -> Draft:
@@ -121,7 +124,7 @@ def _write(target: Path, draft: Draft, catalog: str, *, force: bool) -> bool:
     samples = dict.fromkeys(_unset(draft, os.environ), SAMPLE)
     config, problems = checked(text, catalog, os.environ, samples, str(target))
     if config is None:
-        print(problems, file=sys.stderr)
+        print(f"{problems}\nnothing was written: it would not hold", file=sys.stderr)
         return False
     try:
         write_whole(target, text, force=force)
@@ -157,7 +160,7 @@ def _test(arguments: argparse.Namespace, target: Path, name: str) -> int:
     from busbar.cli.try_ import try_config
     from busbar.config import load
 
-    question = f"Ask {name} one question now, as a test? It costs a fraction of a cent."
+    question = f"Ask {name} one question now, as a test? It may cost a fraction of a cent."
     if not arguments.yes and not (sys.stdin.isatty() and confirmed(question)):
         return 0
     print()

@@ -30,6 +30,11 @@ def by_flags(arguments: argparse.Namespace, offered: Mapping[str, Offer], env: M
 def by_keys(arguments: argparse.Namespace, offered: Mapping[str, Offer], env: Mapping[str, str]) -> Draft:
     """The providers whose keys are set. Raises `WrongUsage` when there are none."""
     chosen = with_keys(offered, env)
+    if not chosen and (others := with_other_keys(offered, env)):
+        raise WrongUsage(
+            f"${others[0].key_env} is set, but which models you have there is yours to say:"
+            f" --model {others[0].name}/NAME"
+        )
     if not chosen:
         raise WrongUsage(
             "no provider's key is in the environment: set one, such as ANTHROPIC_API_KEY, or name --provider"
@@ -47,6 +52,16 @@ def with_keys(offered: Mapping[str, Offer], env: Mapping[str, str]) -> list[Offe
     return list(found.values())
 
 
+def with_other_keys(offered: Mapping[str, Offer], env: Mapping[str, str]) -> list[Offer]:
+    """Those with a key that `with_keys` leaves out: what is asked for there is the operator's to say."""
+    found = {offer.key_env: offer for offer in with_keys(offered, env)}
+    others: dict[str, Offer] = {}
+    for offer in offered.values():
+        if offer.key_env is not None and offer.has_key(env) and offer.key_env not in found:
+            others.setdefault(offer.key_env, offer)
+    return list(others.values())
+
+
 def finish(
     arguments: argparse.Namespace,
     chosen: Sequence[Offer],
@@ -54,6 +69,7 @@ def finish(
     variables: Mapping[str, Mapping[str, str]],
 ) -> Draft:
     """The draft, with the pool and the address that the flags say. Raises `WrongUsage`."""
+    check_variables(variables, chosen)
     for offer in chosen:
         for word in offer.asks:
             if word not in variables.get(offer.name, {}):
@@ -98,6 +114,18 @@ def given_variables(written: Sequence[str], offered: Mapping[str, Offer]) -> dic
             raise WrongUsage(f"--variable: expected PROVIDER.NAME=VALUE, not {shown(text)}")
         found.setdefault(known(match[1], offered).name, {})[match[2]] = match[3]
     return found
+
+
+def check_variables(given: Mapping[str, Mapping[str, str]], chosen: Sequence[Offer]) -> None:
+    """Raises `WrongUsage` for one that no address of the chosen providers has."""
+    offers = {offer.name: offer for offer in chosen}
+    for name, variables in given.items():
+        if name not in offers:
+            raise WrongUsage(f"--variable {name}.…: {name} is not one of the providers: --provider {name}")
+        for word in variables:
+            if word not in offers[name].variables:
+                has = ", ".join(f"{{{it}}}" for it in offers[name].variables) or "nothing"
+                raise WrongUsage(f"--variable {name}.{word}=…: its address has {has} to fill in, no {{{word}}}")
 
 
 def _proposed(offer: Offer) -> tuple[str, ...]:

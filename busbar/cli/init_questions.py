@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from busbar.cli.init import WrongUsage
-from busbar.cli.init_choices import finish, given_variables, known, with_keys
+from busbar.cli.init_choices import check_variables, finish, given_variables, known, with_keys, with_other_keys
 from busbar.onboarding.draft import DEFAULT_POOL, Draft, named_models, pool_complaint
 from busbar.onboarding.offers import Offer
 from busbar.onboarding.proposals import proposed
@@ -21,21 +21,24 @@ SUGGESTED = ("anthropic", "openai", "gemini", "mistral", "groq", "openrouter", "
 def ask(arguments: argparse.Namespace, offered: Mapping[str, Offer], env: Mapping[str, str]) -> Draft:
     """Raises `WrongUsage` (a flag is wrong), EOFError, KeyboardInterrupt."""
     given = given_variables(arguments.variable, offered)
-    found = with_keys(offered, env)
+    found, others = with_keys(offered, env), with_other_keys(offered, env)
     if found:
-        print("Keys that are set: " + ", ".join(f"${offer.key_env} ({offer.name})" for offer in found))
-    else:
+        print("Keys that are set: " + ", ".join(map(_key, found)))
+    if others:
+        print("Set, too, where you would have to name models: " + ", ".join(map(_key, others)))
+    if not found and not others:
         print("No provider's key is set yet. Often used: " + ", ".join(n for n in SUGGESTED if n in offered))
     chosen = _until_right(
         f"Which providers? {_default(' '.join(it.name for it in found))}",
         lambda line: _providers(line, offered, found),
     )
+    check_variables(given, chosen)
     pairs: list[tuple[str, str]] = []
     for offer in chosen:
         variables = given.setdefault(offer.name, {})
         for word in offer.asks:
             if word not in variables:
-                variables[word] = _until_right(f"{offer.name}: {word} in its address? ", _word)
+                variables[word] = _until_right(f"{offer.name}: {word} in {offer.base_url} ? ", _word)
         models = proposed(offer.name)
         prompt = f"{offer.name}: which models? {_default(' '.join(models))}"
         pairs += [(offer.name, model) for model in _until_right(prompt, _words(models))]
@@ -45,7 +48,12 @@ def ask(arguments: argparse.Namespace, offered: Mapping[str, Offer], env: Mappin
 
 
 def confirmed(question: str) -> bool:
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    """Leaving is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return False
 
 
 def _pool(arguments: argparse.Namespace, draft: Draft) -> str | None:
@@ -73,6 +81,10 @@ def _until_right(prompt: str, read: Callable[[str], T]) -> T:
             print(f"  {wrong}")
 
 
+def _key(offer: Offer) -> str:
+    return f"${offer.key_env} ({offer.name})"
+
+
 def _default(text: str) -> str:
     return f"[{text}] " if text else ""
 
@@ -87,6 +99,8 @@ def _providers(line: str, offered: Mapping[str, Offer], found: list[Offer]) -> l
 def _word(line: str) -> str:
     if not line or len(line.split()) != 1:
         raise WrongUsage("one word, please")
+    if "/" in line or ":" in line:
+        raise WrongUsage("only what stands for the braces, not the whole address")
     return line
 
 

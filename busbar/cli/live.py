@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from busbar.cli.asking import Answer, Door, Question, Unreachable, ask, private_gateway
-from busbar.cli.verdicts import clean, credential_of
+from busbar.cli.asking import Answer, Door, Question, Unreachable, ask, private_gateway, system_words
+from busbar.cli.verdicts import clean, credential_of, credential_reasons
 from busbar.config import Config, ModelConfig, ProviderConfig
 from busbar.http.lanes import Lane, build_lanes
 from busbar.http.prober import probe_body
+from busbar.http.proxies import EnvironmentProxies
 from busbar.protocols.protocol import Hop
 from busbar.telemetry.process_log import Masker, secrets_in
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX = 8
 """Providers that are asked at the same time."""
+
+_UNASKED = ("network", "overloaded", "timeout", "server_error")
+"""What a request comes to that has no credential; where one of several keys is missing, the others' answer counts."""
 
 _OUT_OF_ROOM = ("max_tokens", "max_output_tokens", "max_completion_tokens", "maxoutputtokens")
 
@@ -53,22 +57,27 @@ async def check_live(config: Config, names: Sequence[str], timeout_secs: float) 
     alone = replace(config, pools={})  # a pool may hide a model of its name
     lanes = build_lanes(alone)
     gate = asyncio.Semaphore(AT_ONCE_MAX)
-    async with (
-        private_gateway(alone) as door,
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_secs)) as http,
-    ):
+    with credential_reasons() as withheld:
+        async with (
+            private_gateway(alone) as door,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_secs)) as http,
+        ):
 
-        async def one(name: str) -> Finding:
-            provider = config.providers[name]
-            model = next((it for it in config.models.values() if it.provider == name), None)
-            if model is None:
-                return Finding(name, "not asked", "no model of yours is there: add one under `models`")
-            if config.auth.mode == "passthrough" and provider.auth != "none":
-                return Finding(name, "not asked", "auth.mode is passthrough: there is no key but a caller's own")
-            async with gate:
-                return await _ask(http, door, provider, model, lanes[model.name], mask, timeout_secs)
+            async def one(name: str) -> Finding:
+                provider = config.providers[name]
+                model = next((it for it in config.models.values() if it.provider == name), None)
+                if model is None:
+                    return Finding(name, "not asked", "no model of yours is there: add one under `models`")
+                if config.auth.mode == "passthrough" and provider.auth != "none":
+                    return Finding(name, "not asked", "auth.mode is passthrough: there is no key but a caller's own")
+                async with gate:
+                    found = await _ask(http, door, provider, model, lanes[model.name], mask, timeout_secs)
+                    if name in withheld and found.verdict in _UNASKED:
+                        words = clean(withheld[name], mask)
+                        return Finding(name, "auth", f"no credential from {credential_of(provider)}: {words}")
+                    return found
 
-        return await asyncio.gather(*map(one, names))
+            return await asyncio.gather(*map(one, names))
 
 
 async def _ask(
@@ -130,15 +139,28 @@ def _advice(kind: str, provider: ProviderConfig, model: ModelConfig, words: str)
 
 
 async def diagnose(url: str, timeout_secs: float) -> str | None:
-    """Why nothing can be had from `url`: its name, its port, or its certificate; None: one can connect."""
+    """Why nothing can be had from `url`: its name, its port, or its certificate; or those of the proxy that leads
+    there. None: one can connect."""
+    if (proxy := EnvironmentProxies().for_url(url)) is not None:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)  # without its password
+        reason = await _connects(parts.scheme, parts.hostname or "", parts.port, "the variable", timeout_secs)
+        return f"through the proxy {where} ($HTTPS_PROXY, $HTTP_PROXY): {reason or 'it does not get there'}"
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return await _connects(
+        parts.scheme, parts.hostname or "", parts.port, "base_url (or its variables)", timeout_secs
+    )
+
+
+async def _connects(scheme: str, host: str, port: int | None, said_in: str, timeout_secs: float) -> str | None:
+    """Why one cannot connect; None: one can."""
+    port = port or (443 if scheme == "https" else 80)
     try:
         async with asyncio.timeout(timeout_secs):
             await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            _, writer = await asyncio.open_connection(host, port, ssl=parts.scheme == "https" or None)
+            _, writer = await asyncio.open_connection(host, port, ssl=scheme == "https" or None)
     except socket.gaierror:
-        return f"the name {host} does not resolve: check base_url, and this machine's DNS"
+        return f"the name {host} does not resolve: check {said_in}, and this machine's DNS"
     except ssl.SSLCertVerificationError as error:
         return f"TLS: the certificate of {host} is not accepted: {error.verify_message}"
     except ssl.SSLError as error:
@@ -146,6 +168,6 @@ async def diagnose(url: str, timeout_secs: float) -> str | None:
     except TimeoutError:
         return f"{host}:{port} does not answer: a firewall between, perhaps, or a proxy that is not named"
     except OSError as error:
-        return f"{host}:{port} cannot be connected to: {error.strerror or error}"
+        return f"{host}:{port} cannot be connected to: {system_words(error)}"
     writer.close()
     return None

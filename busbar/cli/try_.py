@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from busbar.cli.options import Commands, add_files, load_config, run
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECS = 300.0
 MAX_TOKENS = 1000
+DIAGNOSIS_SECS = 5.0
 
 
 def register(commands: Commands) -> None:
@@ -92,6 +94,7 @@ def try_config(
 ) -> int:
     """One call through the members and pools of `config`; prints, and gives the exit code."""
     from busbar.cli.asking import private_gateway
+    from busbar.cli.verdicts import credential_reasons
     from busbar.config.problems import did_you_mean, shown
     from busbar.protocols.signing import MalformedCredential
     from busbar.telemetry.process_log import configure, secrets_in
@@ -107,11 +110,16 @@ def try_config(
         return 2
 
     async def call() -> int:
-        async with private_gateway(config, key) as door:
-            return await _call(door, model, text, dialect or _own_dialect(config, model), stream, max_tokens)
+        spoken = dialect or _own_dialect(config, model)
+        with credential_reasons() as withheld:
+            async with private_gateway(config, key) as door:
+                answer = await _call(door, model, text, spoken, stream, max_tokens)
+        return 1 if answer is None else _report(model, answer, await _reasons(config, answer, withheld))
 
     try:
         return run(call())
+    except KeyboardInterrupt:
+        return _stopped()
     except MalformedCredential as error:
         print(f"a provider's key is malformed: {error}", file=sys.stderr)
         return 1
@@ -129,10 +137,24 @@ def _at_a_running_one(arguments: argparse.Namespace, key: str | None) -> int:
         return 2
     dialect = arguments.dialect or "openai"
     door = Door(url, key)
-    return run(_call(door, arguments.model, arguments.text, dialect, arguments.stream, arguments.max_tokens))
+
+    async def call() -> int:
+        answer = await _call(door, arguments.model, arguments.text, dialect, arguments.stream, arguments.max_tokens)
+        return 1 if answer is None else _report(arguments.model, answer, [])
+
+    try:
+        return run(call())
+    except KeyboardInterrupt:
+        return _stopped()
 
 
-async def _call(door: Door, model: str, text: str, dialect: str, stream: bool, max_tokens: int) -> int:
+def _stopped() -> int:
+    print("\nstopped", file=sys.stderr)
+    return 1
+
+
+async def _call(door: Door, model: str, text: str, dialect: str, stream: bool, max_tokens: int) -> Answer | None:
+    """None: there was none at all, and it was told why."""
     import aiohttp
 
     from busbar.cli.asking import Unreachable, ask, question
@@ -140,11 +162,30 @@ async def _call(door: Door, model: str, text: str, dialect: str, stream: bool, m
     asked = question(PROTOCOLS[dialect], model, text, max_tokens=max_tokens, stream=stream)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECS)) as http:
         try:
-            answer = await ask(http, door, asked, lambda piece: print(piece, end="", flush=True))
+            return await ask(http, door, asked, lambda piece: print(piece, end="", flush=True))
         except Unreachable as error:
             print(error, file=sys.stderr)
-            return 1
-    return _report(model, answer)
+            return None
+
+
+async def _reasons(config: Config, answer: Answer, withheld: Mapping[str, str]) -> list[str]:
+    """Of providers that could not be asked: why."""
+    from busbar.cli.live import diagnose
+    from busbar.cli.verdicts import clean, credential_of
+    from busbar.telemetry.process_log import Masker, secrets_in
+
+    if answer.error is None:
+        return []
+    attempts = [step["attempt"] for step in (answer.trace or {}).get("steps", ())]
+    reasons: list[tuple[str, str | None]] = []
+    for name, result in {it["provider"]: it["result"] for it in attempts if it is not None}.items():
+        provider = config.providers[name]
+        if name in withheld:
+            words = clean(withheld[name], Masker(secrets_in(config)))
+            reasons.append((name, f"no credential from {credential_of(provider)}: {words}"))
+        elif result == "network":
+            reasons.append((name, await diagnose(provider.base_url, DIAGNOSIS_SECS)))
+    return [f"{name}: {reason}" for name, reason in reasons if reason is not None]
 
 
 def _own_dialect(config: Config, name: str) -> str:
@@ -157,7 +198,7 @@ def _own_dialect(config: Config, name: str) -> str:
 # --- what came of it
 
 
-def _report(model: str, answer: Answer) -> int:
+def _report(model: str, answer: Answer, reasons: list[str]) -> int:
     from busbar.cli.verdicts import told
     from busbar.telemetry.process_log import Masker
 
@@ -172,6 +213,8 @@ def _report(model: str, answer: Answer) -> int:
     print(f"\n{model}: {said} after {answer.total_ms:.0f} ms", file=sys.stderr)
     for line in () if answer.trace is None else told(answer.trace):
         print(f"  {line}", file=sys.stderr)
+    for reason in reasons:
+        print(reason, file=sys.stderr)
     return 1
 
 

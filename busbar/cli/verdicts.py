@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from busbar.config import ProviderConfig
@@ -59,6 +62,8 @@ def told(trace: dict[str, Any]) -> list[str]:
         else:
             whose = "" if attempt["member"] == step["pool"] else f"{step['pool']}: "
             what = RESULTS.get(attempt["result"], attempt["result"])
+            if attempt["result"] == "overloaded" and attempt["status"] is None:
+                what = "could not be asked"  # no credential, say
             detail = ", ".join(str(it) for it in (attempt["status"], attempt["code"]) if it is not None)
             lines.append(
                 f"{number}. {whose}{attempt['member']} at {attempt['provider']} {what}"
@@ -70,6 +75,34 @@ def told(trace: dict[str, Any]) -> list[str]:
     return lines
 
 
+@contextmanager
+def credential_reasons() -> Iterator[dict[str, str]]:
+    """Why credentials could not be had meanwhile, by provider. Callers are not told, and the log says it once: it is
+    heard here instead."""
+    logger, heard = logging.getLogger("busbar.credentials"), _CredentialLog()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(heard)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield heard.reasons
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _CredentialLog(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reasons: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        provider, found, why = record.getMessage().partition(": no credential for key ")
+        if found:
+            self.reasons[provider] = why.partition(": ")[2]
+
+
 def credential_of(provider: ProviderConfig) -> str:
     """Where the provider's credential comes from, for people: never the credential."""
     places = [_place(source) for source in provider.keys]
@@ -77,6 +110,8 @@ def credential_of(provider: ProviderConfig) -> str:
         return " or ".join(dict.fromkeys(places))
     if provider.auth == "none":
         return "nothing: auth is none"
+    if provider.auth == "gcp-oauth" and provider.identity.credentials_file is None:
+        return "Google's own order ($GOOGLE_APPLICATION_CREDENTIALS, gcloud, the metadata server)"
     return "AWS's own chain of credentials" if provider.auth == "sigv4" else "its `identity`"
 
 

@@ -1,8 +1,9 @@
 """Several processes behind one address. This one starts them, passes signals on, and replaces one that dies.
 
 Each is `busbar serve` with the same arguments and its number in the environment. It serves the common address by
-SO_REUSEPORT: the kernel spreads new connections over all who listen. A worker whose parent is gone stops: its
-standard input, a pipe that nobody writes to, ends then.
+SO_REUSEPORT: the kernel spreads new connections over all who listen. Its standard input is a socket to this process:
+there it says that it is ready, at the start and after each reload; and when that ends, this process is gone, and the
+worker stops. Only this process speaks to systemd.
 """
 
 from __future__ import annotations
@@ -24,20 +25,33 @@ from busbar.platforms import this_platform
 logger = logging.getLogger("busbar")
 
 WORKER = "BUSBAR_WORKER"
-"""The environment variable that holds a worker's number."""
+"""The environment variable that holds a worker's number, and that of the process that started it: `2:4711`."""
+
+NOTIFY_SOCKET = "NOTIFY_SOCKET"
+"""systemd's, which workers do not get: it hears the process that it started."""
+
+READY = b"R"
 
 RESTART_SECS = 1.0
 """Between a worker's death and the start of the next one in its place."""
 
 YOUNG_SECS = 10.0
 YOUNG_DEATHS_MAX = 3
-"""A worker that dies so young so often in a row would not do better the next time: then all stop."""
+"""A worker that dies so young so often in a row would not do better the next time. Then all stop; but when all have
+served once, something else has become wrong, and those that still serve go on."""
+
+LATER_SECS = 10.0
+"""Until such a worker is tried again."""
 
 
-def number_of_this(env: Mapping[str, str] = os.environ) -> int | None:
-    """Which worker this process is; None: it is none."""
-    text = env.get(WORKER, "")
-    return int(text) if text.isascii() and text.isdigit() else None
+def number_of_this(env: Mapping[str, str] = os.environ, parent: int | None = None) -> int | None:
+    """Which worker this process is; None: it is none. Raises ValueError when the variable is there by accident."""
+    if WORKER not in env:
+        return None
+    number, _, starter = env[WORKER].partition(":")
+    if starter != str(os.getppid() if parent is None else parent) or not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{WORKER} is only for processes that `busbar serve` starts: leave it unset")
+    return int(number)
 
 
 async def serve_with_workers(config: Config, arguments: argparse.Namespace) -> int:
@@ -60,6 +74,8 @@ def _reserve(config: Config) -> socket.socket:
     info = socket.getaddrinfo(config.listen_host, config.listen_port, family, socket.SOCK_STREAM)[0]
     door = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if family == socket.AF_INET6:
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as those who listen do
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         door.bind(info[4])
@@ -75,6 +91,13 @@ class _Workers:
         self._arguments = arguments
         self._listen = listen
         self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._ready: set[int] = set()
+        """Those that serve."""
+        self._awaited = set(range(1, count + 1))
+        """Who is to say that it is ready, before systemd is told."""
+        self._reload_due: set[int] = set()
+        """Who was just starting when all were to read the files again."""
+        self._have_served = False
         self._stopping = asyncio.Event()
         self._code = 0
 
@@ -85,7 +108,6 @@ class _Workers:
         if here.reload_signal is not None:
             here.add_signal_handler(here.reload_signal, self._reload)
         logger.info("%d workers on %s", self._count, self._listen)
-        sd_notify.ready()
         async with asyncio.TaskGroup() as keepers:
             for worker in range(1, self._count + 1):
                 keepers.create_task(self._keep(worker))
@@ -100,28 +122,70 @@ class _Workers:
         loop, young = asyncio.get_running_loop(), 0
         while not self._stopping.is_set():
             born_at = loop.time()
-            process = await asyncio.create_subprocess_exec(
-                *self._command(),
-                stdin=asyncio.subprocess.PIPE,
-                env={**os.environ, WORKER: str(worker)},
-                start_new_session=True,  # Ctrl-C comes to us, and to them by us
-            )
-            self._processes[worker] = process
-            if self._stopping.is_set():
-                process.terminate()
-            code = await process.wait()
-            del self._processes[worker]
+            try:
+                code = await self._live(worker)
+            except OSError as error:  # no memory, or too many processes
+                logger.error("worker %d cannot be started: %s", worker, error.strerror or type(error).__name__)
+                code = 1
             if self._stopping.is_set():
                 self._code = self._code or max(0, code)
                 return
             young = young + 1 if loop.time() - born_at < YOUNG_SECS else 0
             logger.error("worker %d ended with %d", worker, code)
-            if young >= YOUNG_DEATHS_MAX:
+            hopeless = young >= YOUNG_DEATHS_MAX
+            if hopeless and not (self._have_served and self._ready):
                 self._code = code if code > 0 else 4
                 self._stopping.set()
                 return
+            if hopeless:
+                self._await_no_more(worker)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RESTART_SECS)
+                await asyncio.wait_for(self._stopping.wait(), LATER_SECS if hopeless else RESTART_SECS)
+
+    async def _live(self, worker: int) -> int:
+        """One life of this worker. Gives its exit code. Raises OSError when it cannot be started."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command(),
+                    stdin=theirs.fileno(),
+                    env=_environment(worker),
+                    start_new_session=True,  # Ctrl-C comes to us, and to them by us
+                )
+            self._processes[worker] = process
+            listening = asyncio.create_task(self._listen_to(worker, ours))
+            try:
+                if self._stopping.is_set():
+                    process.terminate()
+                return await process.wait()
+            finally:
+                listening.cancel()
+                del self._processes[worker]
+                self._ready.discard(worker)
+                self._reload_due.discard(worker)
+
+    async def _listen_to(self, worker: int, ours: socket.socket) -> None:
+        """Until it has gone."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while await loop.sock_recv(ours, 1):
+                self._said_ready(worker)
+
+    def _said_ready(self, worker: int) -> None:
+        self._ready.add(worker)
+        if worker in self._reload_due:
+            self._reload_due.discard(worker)
+            self._processes[worker].send_signal(signal.SIGHUP)
+            return
+        self._await_no_more(worker)
+
+    def _await_no_more(self, worker: int) -> None:
+        self._awaited.discard(worker)
+        if not self._awaited and not self._stopping.is_set():
+            self._have_served = True
+            sd_notify.ready()
 
     def _command(self) -> list[str]:
         given = self._arguments
@@ -137,13 +201,33 @@ class _Workers:
         self._stopping.set()
 
     def _reload(self) -> None:
-        if this_platform().reload_signal is not None:
-            self._tell_all(signal.SIGHUP)
+        """One that is just starting would die of the signal; it may have read the files already, or not."""
+        if self._stopping.is_set():
+            return
+        sd_notify.reloading()
+        self._awaited |= self._processes.keys()
+        for worker, process in self._processes.items():
+            if worker not in self._ready:
+                self._reload_due.add(worker)
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGHUP)
 
     def _tell_all(self, number: signal.Signals) -> None:
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
+
+
+def _environment(worker: int) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if name != NOTIFY_SOCKET}
+    return {**others, WORKER: f"{worker}:{os.getpid()}"}
+
+
+def tell_parent() -> None:
+    """In a worker: it is ready."""
+    with contextlib.suppress(OSError):  # nobody is there any more, and this one will stop
+        os.write(sys.stdin.fileno(), READY)
 
 
 async def parent_gone() -> None:

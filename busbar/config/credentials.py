@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping as Environment
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from busbar.config.problems import KeyPath, Report
 from busbar.config.read import CREDENTIAL, malformed_credential, place
 from busbar.config.schema import AuthStyle, IdentityConfig, KeySource, ProviderEntry
 from busbar.config.secret import Secret
-from busbar.config.source import Mapping, Scalar
+from busbar.config.source import Mapping, Scalar, Sequence
 
 TOKEN_STYLES = frozenset({"gcp-oauth", "entra", "oauth"})
 """Auth styles whose credential is minted, and lives for an hour or so."""
@@ -42,6 +43,10 @@ class CredentialResolver:
     def keys(self, entry: ProviderEntry, auth: AuthStyle) -> tuple[KeySource, ...]:
         """The entry's key or keys, those of the environment with their values."""
         written = self._written(entry)
+        node = self._root.get("providers", entry.name, "api_keys")
+        if isinstance(node, Sequence) and not node.items:
+            self._add(entry, "api_keys", "expected at least 1 in the list")
+            return ()
         if len(written) > 1:
             self._add(entry, written[1], f"there is also {written[0]}; keep one of them")
             return ()
@@ -103,12 +108,14 @@ class CredentialResolver:
             case "api_key_file":
                 return (KeySource(file=entry.api_key_file),)
             case "api_key_command":
+                self._programs_can_be_run(entry, "api_key_command")
                 return (KeySource(command=entry.api_key_command),)
             case "api_key_env":
                 assert entry.api_key_env is not None, "it was written"
                 source = self._from_environment(entry, KeySource(env=entry.api_key_env), "api_key_env")
                 return () if source is None else (source,)
             case _:
+                self._each_is_another(entry)
                 found = (self._one_of_several(entry, place, it) for place, it in enumerate(entry.api_keys))
                 return tuple(source for source in found if source is not None)
 
@@ -117,7 +124,23 @@ class CredentialResolver:
         if len(given) != 1:
             self._add(entry, "api_keys", "expected one of env, value, file and command", number)
             return None
+        if source.command is not None:
+            self._programs_can_be_run(entry, "api_keys", number, "command")
         return source if source.env is None else self._from_environment(entry, source, "api_keys", number, "env")
+
+    def _each_is_another(self, entry: ProviderEntry) -> None:
+        """A request would show the provider the same key twice."""
+        known: list[KeySource] = []
+        for number, it in enumerate(entry.api_keys):
+            place = replace(it, refresh_secs=0)
+            if place in known:
+                self._add(entry, "api_keys", f"it is there already, at {known.index(place)}", number)
+            known.append(place)
+
+    def _programs_can_be_run(self, entry: ProviderEntry, key: str, *below: str | int) -> None:
+        """With what they have started ended in time, which takes groups of processes."""
+        if not hasattr(os, "killpg"):
+            self._add(entry, key, "this system cannot run it safely (Windows); use a variable or a file", *below)
 
     def _from_environment(self, entry: ProviderEntry, source: KeySource, *where: str | int) -> KeySource | None:
         name = source.env

@@ -3,6 +3,7 @@ shown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from busbar.config.schema import Config
-from busbar.config.secret import Secret, encode_hook
+from busbar.config.secret import MASK, Secret, encode_hook
 
 RESTART_ONLY = (
     *("listen", "tls", "upstream_engine", "security", "observability", "workers", "workers_control"),
@@ -24,6 +25,11 @@ themselves.)"""
 _NOT_COMPARED = {"notes", "listen_host", "listen_port", "worker"}
 _MAY_HOLD_A_TOKEN = {"request_log_webhook_url", "otlp_endpoint"}
 """URLs of which only the origin is shown."""
+
+_FREE = {"body", "options", "variables"}
+"""Tables of whatever the operator wants, from variables too: what is called like a secret is taken for one."""
+
+_LIKE_A_SECRET = re.compile(r"(?i)key|token|secret|password|credential|auth")
 
 
 class Change(Struct, frozen=True):
@@ -66,13 +72,13 @@ def _parts(config: Config) -> dict[str, Any]:
     return {"listen": f"{host}:{config.listen_port}", **fields}
 
 
-def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
+def _differences(path: str, before: Any, after: Any, table: str = "", name: str = "") -> Iterator[Change]:
+    """Of what is called `name` in `table`."""
     if before == after:
         return
     mine, yours = _table(before), _table(after)
     if mine is None or yours is None:
-        name = path.rpartition(".")[2]
-        yield Change(path, "changed", _shown(name, before), _shown(name, after))
+        yield Change(path, "changed", _item(table, name, before), _item(table, name, after))
         return
     for key in dict.fromkeys((*mine, *yours)):
         below = f"{path}.{key}" if path else key
@@ -81,7 +87,9 @@ def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
         elif key not in mine:
             yield Change(below, "added")
         else:
-            yield from _differences(below, mine[key], yours[key])
+            yield from _differences(below, mine[key], yours[key], name, key)
+    if isinstance(before, tuple) and isinstance(after, tuple) and mine.keys() == yours.keys() and [*mine] != [*yours]:
+        yield Change(path, "changed", [*mine], [*yours])  # among equals the first goes first
 
 
 def _table(value: Any) -> Mapping[str, Any] | None:
@@ -100,13 +108,23 @@ def _table(value: Any) -> Mapping[str, Any] | None:
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, str) and name in _MAY_HOLD_A_TOKEN:
         return _origin(value)
+    if isinstance(value, str) and name == "token_url" and "?" in value:
+        return value.partition("?")[0] + "?…"
+    if name == "command" and isinstance(value, tuple):
+        return [value[0], *(MASK for _ in value[1:])]  # arguments may hold more than they should
     if isinstance(value, Struct):
         return {field: _shown(field, getattr(value, field)) for field in value.__struct_fields__ if field != "name"}
     if isinstance(value, Mapping):
-        return {str(key): _shown(str(key), item) for key, item in value.items()}
+        return {str(key): _item(name, str(key), item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_shown(name, item) for item in value]
     return msgspec.to_builtins(value, enc_hook=encode_hook)
+
+
+def _item(table: str, key: str, value: Any) -> Any:
+    if table in _FREE and isinstance(value, str) and _LIKE_A_SECRET.search(key):
+        return MASK
+    return _shown(key, value)
 
 
 def _origin(url: str) -> str:

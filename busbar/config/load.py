@@ -117,7 +117,7 @@ def _resolve(
     if address is None:
         report.add(*place(root, ("listen",)), ("listen",), LISTEN_EXPECTED)
     control = None if written.workers_control is None else parse_listen(written.workers_control)
-    if written.workers_control is not None and (control is None or control[1] == 0):
+    if written.workers_control is not None and (control is None or not 0 < control[1] <= 65_536 - written.workers):
         report.add(*place(root, ("workers_control",)), ("workers_control",), LISTEN_EXPECTED)
     checks.workers(written)
     resolver = ProviderResolver(root, env, written.auth.mode == "passthrough", report)

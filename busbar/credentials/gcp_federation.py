@@ -14,6 +14,7 @@ from google.auth import exceptions, external_account_authorized_user, identity_p
 from msgspec import Struct
 
 from busbar.credentials.minting import Minted, MintRefused
+from busbar.credentials.proofs import read_proof
 from busbar.credentials.token_answer import not_a_token, read_token, refusal
 from busbar.credentials.token_http import Answer, TokenHttp
 from busbar.protocols.failures import FailureClass
@@ -32,6 +33,8 @@ def exchanged(document: Mapping[str, object], name: str, scope: str, http: Token
         raise MintRefused(f"{name}: credential_source must be a file or a URL", FailureClass.AUTH)
     if isinstance(source, dict) and "environment_id" in source:
         raise MintRefused(f"{name}: AWS as a source of federated tokens is not supported", FailureClass.AUTH)
+    if isinstance(source, dict) and isinstance(source.get("file"), str) and "url" not in source:
+        read_proof(source["file"], f"{name}: the file of credential_source")  # google-auth would wait for a pipe
     without_acting = {key: value for key, value in document.items() if not key.startswith("service_account_imp")}
     line = _Transport(http, allowed, name, source.get("url") if isinstance(source, dict) else None)
     kind: Any = external_account_authorized_user.Credentials if by_person else identity_pool.Credentials

@@ -5,17 +5,20 @@ Neither may hold the gateway up, and nothing of what they give gets into a log, 
 
 from __future__ import annotations
 
+import atexit
+import codecs
 import contextlib
 import os
 import selectors
 import signal
-import stat
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from busbar.config.read import CREDENTIAL, malformed_credential
 from busbar.config.secret import Secret
+from busbar.credentials.files import read_small
 from busbar.credentials.minting import Minted, MintRefused
 from busbar.protocols.failures import FailureClass
 
@@ -38,30 +41,22 @@ class FileKey:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._key: Secret | None = None
 
     def mint(self) -> Minted:
         """Raises `MintRefused` while there is no key in it; the one before is for the asker to go on with."""
         try:
             found = os.stat(self._path)
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            # The last of these also moves when a file is written with the other's date (`cp -p`), or has its number.
+            seen = (found.st_mtime_ns, found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
             if self._key is None or seen != self._seen:
-                if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-                    raise MintRefused(f"{self._path}: it is not a file", FailureClass.AUTH)
-                self._key = _first_line(self._path, self._read())
-                settled = time.time() - found.st_mtime > _SETTLED_SECS
+                self._key = _first_line(self._path, read_small(self._path, FILE_BYTES_MAX))
+                settled = time.time() - max(found.st_mtime, found.st_ctime) > _SETTLED_SECS
                 self._seen = seen if settled else None
         except OSError as error:
             raise MintRefused(f"{self._path}: {error.strerror}", FailureClass.AUTH) from None
         return Minted(self._key)
-
-    def _read(self) -> bytes:
-        with open(self._path, "rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-        if len(content) > FILE_BYTES_MAX:
-            raise MintRefused(f"{self._path}: it is longer than {FILE_BYTES_MAX} bytes", FailureClass.AUTH)
-        return content
 
     def __repr__(self) -> str:
         return f"FileKey({self._path})"
@@ -88,10 +83,13 @@ class CommandKey:
             )
         except OSError as error:
             raise MintRefused(f"{name}: {error.strerror}", FailureClass.AUTH) from None
+        ending = partial(_end, running)
+        atexit.register(ending)  # a process that ends has no thread left that would
         try:
             said = self._listen(running, name)
         finally:
-            _end(running)
+            ending()
+            atexit.unregister(ending)
         if running.returncode != 0:
             raise MintRefused(f"{name}: it ended with exit code {running.returncode}", FailureClass.SERVER_ERROR)
         return Minted(_first_line(name, said))
@@ -150,7 +148,7 @@ def _too_slow(name: str, secs: float) -> MintRefused:
 
 def _first_line(place: str, content: bytes) -> Secret:
     """Raises `MintRefused` for what cannot be a key, without any of it."""
-    line = content.split(b"\n", 1)[0].strip()
+    line = content.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].strip()
     if not line:
         raise MintRefused(f"{place}: its first line is empty", FailureClass.AUTH)
     key = line.decode("utf-8", "replace")

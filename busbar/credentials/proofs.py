@@ -4,8 +4,8 @@ whoever rotates them only replaces the file."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+from busbar.credentials.files import read_small
 from busbar.credentials.minting import MintRefused
 from busbar.protocols.failures import FailureClass
 
@@ -13,12 +13,12 @@ PROOF_BYTES_MAX = 64 << 10
 
 
 def read_proof(file: str, name: str) -> str:
-    """The file's text, without white space around it. `name` says in a refusal which file is meant. Raises
+    """The file's first line, without white space around it. `name` says in a refusal which file is meant. Raises
     `MintRefused`."""
-    text = _read(file, name).strip()
-    if not text:
+    line = _read(file, name).strip().split("\n", 1)[0].rstrip()
+    if not line:
         raise MintRefused(f"{name} is empty", FailureClass.AUTH)
-    return text
+    return line
 
 
 def read_document(file: str, name: str) -> dict[str, object]:
@@ -34,13 +34,8 @@ def read_document(file: str, name: str) -> dict[str, object]:
 
 def _read(file: str, name: str) -> str:
     try:
-        with Path(file).open("rb") as opened:
-            content = opened.read(PROOF_BYTES_MAX + 1)
+        return read_small(file, PROOF_BYTES_MAX).decode("utf-8-sig")
     except OSError as error:
         raise MintRefused(f"{name} cannot be read: {error.strerror}", FailureClass.AUTH) from None
-    if len(content) > PROOF_BYTES_MAX:
-        raise MintRefused(f"{name} is larger than {PROOF_BYTES_MAX} bytes", FailureClass.AUTH)
-    try:
-        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise MintRefused(f"{name} is not UTF-8 text", FailureClass.AUTH) from None

@@ -24,6 +24,27 @@ class Answering:
     """One attempt's. Time before the first byte to the caller is the provider's from `asked` to `answered`; the rest
     is the gateway's own."""
 
+    __slots__ = (
+        "_answered_at",
+        "_asked_at",
+        "_clock",
+        "_continuity",
+        "_patience",
+        "_sent",
+        "broken",
+        "call",
+        "crossing",
+        "finished",
+        "first_byte_at",
+        "lane",
+        "own_receipt",
+        "pace",
+        "prefill",
+        "same",
+        "spent",
+        "usage",
+    )
+
     def __init__(self, call: Call, lane: Lane, continuity: LoopRef, clock: Clock) -> None:
         self.call = call
         self.lane = lane
@@ -98,6 +119,8 @@ class Answering:
         self.answered()
         self.first_byte_at = self.first_byte_at or self._clock.now()
         self.waiting_for.streaming()
+        if self.call.recovery is None:
+            self.call.body.forget()
 
     def linger(self) -> None:
         """The terminal event is out."""

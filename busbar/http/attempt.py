@@ -40,6 +40,18 @@ UNREADABLE = "The model's provider sent an answer that could not be read."
 class Attempt:
     """Makes one. What is known of it afterwards, its properties say."""
 
+    __slots__ = (
+        "_answering",
+        "_call",
+        "_clock",
+        "_continuity",
+        "_keys",
+        "_lane",
+        "_limits",
+        "_status",
+        "_upstream",
+    )
+
     def __init__(
         self,
         call: Call,
@@ -58,6 +70,8 @@ class Attempt:
         self._limits = limits
         self._answering = Answering(call, lane, continuity, clock)
         self._keys = None if lane.wallet is None else KeysInTurn(lane.wallet, lane.model, clock)
+        self._status = 0
+        """Of the provider's last answer."""
 
     @property
     def usage(self) -> Usage | None:
@@ -118,14 +132,12 @@ class Attempt:
         Raises `InvalidRequest` (the caller's document cannot be read; nothing was sent), `MalformedCredential`,
         `CallerGone`.
         """
-        body = await self._request_body()
         try:
             patience = self._answering.begin(timeouts, available_secs)
             async with patience.limit:
-                headers = self._forwarded()
                 if self._keys is None:
-                    return await self._exchange_with_provider(body, headers)
-                return await self._with_each_key(self._keys, body, headers)
+                    return await self._exchange_with_provider(await self._request_body(), self._forwarded())
+                return await self._with_each_key(self._keys, await self._request_body(), self._forwarded())
         except UpstreamBroken as broken:
             return _failed(broken.kind)
         except Diverged:
@@ -159,7 +171,7 @@ class Attempt:
         """The same request with one key after the other, until one is not refused."""
         while isinstance(found := await keys.next(), Held):
             failed = await self._exchange_with_provider(body, headers, found.credential)
-            if failed is None or not keys.is_refusal(failed):
+            if failed is None or not keys.is_refusal(failed, self._status):
                 return failed
             keys.refused(found, failed)
             self._answering.refused()
@@ -169,24 +181,15 @@ class Attempt:
         self, body: bytes, headers: Mapping[str, str], signer: Signer | None = None
     ) -> Failed | None:
         call, lane, it = self._call, self._lane, self._answering
+        self._status = 0
         try:
-            request = lane.request(
-                body,
-                stream=call.stream,
-                operation=call.operation,
-                forwarded=headers,
-                caller_key=call.caller.key,
-                now=self._clock.time(),
-                signer=signer,
-            )
+            answer = await self._ask(body, headers, signer)
         except MalformedCredential:
             if lane.takes_callers_key:
                 raise  # it is the caller's own
             return _failed(FailureClass.AUTH)
-        if it.spent is not None:
-            request = replace(request, on_connected=it.connected)
-        it.asked()
-        answer = await self._upstream.send(request)
+        del body  # a stream may go on for long, and it is in memory twice already
+        self._status = answer.status
         it.waiting_for.answering()
         try:
             if not 200 <= answer.status < 300:
@@ -194,6 +197,23 @@ class Attempt:
             return await (self._streamed(answer) if call.stream else self._whole(answer))
         finally:
             answer.close()
+
+    async def _ask(self, body: bytes, headers: Mapping[str, str], signer: Signer | None) -> UpstreamAnswer:
+        """Raises `MalformedCredential`, `UpstreamBroken`."""
+        call, it = self._call, self._answering
+        request = self._lane.request(
+            body,
+            stream=call.stream,
+            operation=call.operation,
+            forwarded=headers,
+            caller_key=call.caller.key,
+            now=self._clock.time(),
+            signer=signer,
+        )
+        if it.spent is not None:
+            request = replace(request, on_connected=it.connected)
+        it.asked()
+        return await self._upstream.send(request)
 
     def _forwarded(self) -> Mapping[str, str]:
         call = self._call

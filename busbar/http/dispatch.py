@@ -35,69 +35,94 @@ def beneath(request: web.BaseRequest, prefix: str) -> str:
     return request.raw_path.partition("?")[0].removeprefix(prefix)
 
 
+class Shift:
+    """What answers requests from one reload to the next: the `relay`, and `controls`."""
+
+    def __init__(self, relay: Relay, controls: Controls, limits: LimitsConfig) -> None:
+        self.relay = relay
+        self.controls = controls
+        self.limits = limits
+        self.running = 0
+        """Requests that came in it and are not over."""
+        prefixes = [page for page in controls.items() if page[0][1].endswith("/")]
+        self._prefixes = sorted(prefixes, key=lambda page: len(page[0][1]), reverse=True)
+        self._on_idle: Callable[[], None] | None = None
+
+    def end(self, on_idle: Callable[[], None]) -> None:
+        """No more requests come in it. `on_idle` is called when none is left, be it now."""
+        self._on_idle = on_idle
+        self._look()
+
+    def left(self) -> None:
+        """A request is over."""
+        self.running -= 1
+        self._look()
+
+    def control(self, method: str, path: str) -> Control | None:
+        if (exact := self.controls.get((method, path))) is not None:
+            return exact
+        return next((page for (verb, known), page in self._prefixes if verb == method and _fits(known, path)), None)
+
+    def _look(self) -> None:
+        if self._on_idle is not None and not self.running:
+            self._on_idle()
+
+
 class Dispatch:
     """Answers any request that the front accepts."""
 
-    def __init__(self, relay: Relay, routes: Routes, controls: Controls, limits: LimitsConfig) -> None:
+    def __init__(self, shift: Shift, routes: Routes) -> None:
         self._routes = routes
-        self.switch(relay, controls, limits)
+        self.shift = shift
+        """This one answers every request that comes from now on."""
         self.draining = False
         """Whether the process is about to go: requests are turned away, control pages still answer."""
 
-    def switch(self, relay: Relay, controls: Controls, limits: LimitsConfig) -> None:
-        """Has these answer every request that comes from now on."""
-        self._relay = relay
-        self._controls = controls
-        prefixes = [page for page in controls.items() if page[0][1].endswith("/")]
-        self._prefixes = sorted(prefixes, key=lambda page: len(page[0][1]), reverse=True)
-        self._limits = limits
-
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        shift = self.shift
+        shift.running += 1
+        try:
+            return await self._handle(shift, request)
+        finally:
+            shift.left()
+
+    async def _handle(self, shift: Shift, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        control = self._control(request.method, path)
+        control = shift.control(request.method, path)
         if control is not None:
             return await control(request)
         target = self._routes.match(path)
         if target is None or request.method != "POST":
-            return self._unrouted(request, path, target)
+            return self._unrouted(shift, request, path, target)
         exchange = AiohttpExchange(
             request,
-            body_max_bytes=self._limits.body_max_bytes,
-            body_timeout_secs=self._limits.body_timeout_secs,
+            body_max_bytes=shift.limits.body_max_bytes,
+            body_timeout_secs=shift.limits.body_timeout_secs,
         )
-        request_id = self._relay.next_id()
+        relay = shift.relay
+        request_id = relay.next_id()
         try:
             if self.draining:
-                await self._relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
+                await relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
                 await exchange.end(close=True)
             else:
-                await self._relay.serve(exchange, target, request_id)
+                await relay.serve(exchange, target, request_id)
         except CallerGone:
             # aiohttp knows cancellation as the sign that there is nobody left to answer.
             raise asyncio.CancelledError from None
         except Exception:
             logger.exception("%s failed unexpectedly", request_id)
-            await self._apologise(exchange, target, request_id)
+            await _apologise(relay, exchange, target, request_id)
         return exchange.response
 
-    def _control(self, method: str, path: str) -> Control | None:
-        if (exact := self._controls.get((method, path))) is not None:
-            return exact
-        return next((page for (verb, known), page in self._prefixes if verb == method and _fits(known, path)), None)
-
-    async def _apologise(self, exchange: AiohttpExchange, target: Target, request_id: str) -> None:
-        if exchange.answered:
-            await exchange.end(close=True)
-            return
-        report = ErrorReport(kind=ErrorKind.UPSTREAM, status=500, message="An internal error occurred.")
-        await self._relay.refuse(exchange, target.ingress, report, request_id)
-
-    def _unrouted(self, request: web.BaseRequest, path: str, target: Target | None) -> web.StreamResponse:
+    def _unrouted(
+        self, shift: Shift, request: web.BaseRequest, path: str, target: Target | None
+    ) -> web.StreamResponse:
         """No such path, or not by this method: told in the dialect that the path or the headers show."""
         if request.headers.get("upgrade", "").lower() == "websocket":
             # Clients that try a socket first fall back to POST at once when they are told so.
             return web.Response(status=426, headers={"connection": "close"})
-        allowed = ["POST"] if target is not None else [verb for verb, known in self._controls if _fits(known, path)]
+        allowed = ["POST"] if target is not None else [verb for verb, known in shift.controls if _fits(known, path)]
         if allowed:
             report = ErrorReport(
                 kind=ErrorKind.BAD_REQUEST, status=405, message=f"{request.method} is not allowed here."
@@ -108,6 +133,14 @@ class Dispatch:
         answer = dialect.write_error(report, Hop())
         headers = {**answer.headers, "allow": ", ".join(allowed)} if allowed else answer.headers
         return web.Response(status=answer.status, headers=headers, body=answer.body)
+
+
+async def _apologise(relay: Relay, exchange: AiohttpExchange, target: Target, request_id: str) -> None:
+    if exchange.answered:
+        await exchange.end(close=True)
+        return
+    report = ErrorReport(kind=ErrorKind.UPSTREAM, status=500, message="An internal error occurred.")
+    await relay.refuse(exchange, target.ingress, report, request_id)
 
 
 def _fits(known: str, path: str) -> bool:

@@ -43,6 +43,17 @@ class WrittenResponse(web.StreamResponse):
 class AiohttpExchange:
     """Lives as long as its request. The task that serves it is cancelled when the caller's connection is lost."""
 
+    __slots__ = (
+        "_body_max_bytes",
+        "_body_timeout_secs",
+        "_chunked",
+        "_request",
+        "_response",
+        "method",
+        "path",
+        "raw_query",
+    )
+
     def __init__(self, request: web.BaseRequest, *, body_max_bytes: int, body_timeout_secs: float) -> None:
         self._request = request
         self._body_max_bytes = body_max_bytes

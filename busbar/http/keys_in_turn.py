@@ -21,7 +21,7 @@ from busbar.protocols.failures import Disposition, Failure, FailureClass, Failur
 TRIES_MAX = 128
 """Twice as many as an account can have keys: each, and what came in its place."""
 
-NO_CREDENTIAL = "There is no credential for the model's provider at the moment."
+NO_CREDENTIAL = "The model is not available at the moment."
 
 _REFUSALS = frozenset({FailureClass.AUTH, FailureClass.BILLING, FailureClass.RATE_LIMIT})
 
@@ -50,8 +50,10 @@ class KeysInTurn:
             return Withheld(FailureClass.OVERLOADED, 1.0)  # it has just been restarted, or has other things to do
         return answer
 
-    def is_refusal(self, failed: Failed) -> bool:
-        return failed.failure.kind in _REFUSALS and (failed.failure.signal.status or 0) >= 400
+    def is_refusal(self, failed: Failed, status: int) -> bool:
+        """`status`: the answer's own. What stands in a 200 comes too late: some of that may be with the caller, and
+        another key would begin from the start."""
+        return status >= 400 and failed.failure.kind in _REFUSALS
 
     def refused(self, held: Held, failed: Failed) -> None:
         """The account is told."""

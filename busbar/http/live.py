@@ -156,6 +156,7 @@ class Live:
         """There is another picture from now on: who reads this one comes back for it."""
         if self._watching is not None:
             self._watching.cancel()
+        self._feed.end()  # a task that had not begun yet says nothing
 
     def _abort(self) -> None:
         for request in self._readers:

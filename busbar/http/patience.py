@@ -26,17 +26,20 @@ class LazyTimeout:
     """`async with` raises TimeoutError at `due`, which may be moved while it runs: later costs nothing (the timer is
     looked at when it fires), earlier costs a timer. None: never."""
 
-    __slots__ = ("_armed_at", "_loop", "_timeout", "_timer", "due")
+    __slots__ = ("_armed_at", "_cancelling", "_fired", "_loop", "_task", "_timer", "due")
 
     def __init__(self, due: float | None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timeout = asyncio.timeout(None)
+        self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed_at = 0.0
+        self._fired = False
         self.due = due
 
     async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
+        self._task = task = asyncio.current_task()
+        assert task is not None, "whatever awaits runs in one"
+        self._cancelling = task.cancelling()
         self._arm()
 
     async def __aexit__(
@@ -45,7 +48,11 @@ class LazyTimeout:
         self.due = None
         if self._timer is not None:
             self._timer.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
+        if self._fired:
+            assert self._task is not None, "entered"
+            # As `asyncio.timeout` has it: who cancels from outside meanwhile is not kept from it.
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from error
 
     def move(self, due: float | None) -> None:
         self.due = due
@@ -56,21 +63,32 @@ class LazyTimeout:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.due is not None:
+        if self.due is not None and not self._fired:
             self._armed_at = self.due
             self._timer = self._loop.call_at(self.due, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        if self.due is not None and self._loop.time() >= self.due:
-            self._timeout.reschedule(self._loop.time())
-        else:
+        if self.due is None or self._loop.time() < self.due:
             self._arm()
+        elif self._task is not None:
+            self._fired = True
+            self._task.cancel()
 
 
 class Patience:
     """One attempt's. `async with patience.limit:` raises TimeoutError; afterwards `out_of_time` says whether it was
     the request's deadline, and not a limit of the member's own."""
+
+    __slots__ = (
+        "_began_at",
+        "_deadline",
+        "_due",
+        "_loop",
+        "_stream",
+        "_timeouts",
+        "limit",
+    )
 
     def __init__(self, timeouts: Timeouts, available_secs: float, *, stream: bool) -> None:
         self._loop = asyncio.get_running_loop()
@@ -114,9 +132,12 @@ class Patience:
         return self._earliest(self._timeouts.attempt_ms, self._timeouts.first_token_ms if self._stream else None)
 
     def _earliest(self, *limits_ms: int | None) -> float:
-        times = [self._began_at + limit_ms / 1000 for limit_ms in limits_ms if limit_ms is not None]
-        self._due = min([self._deadline, *times])
-        return self._due
+        due = self._deadline
+        for limit_ms in limits_ms:
+            if limit_ms is not None:
+                due = min(due, self._began_at + limit_ms / 1000)
+        self._due = due
+        return due
 
 
 class StallWatch(LazyTimeout):

@@ -15,6 +15,11 @@ from busbar.protocols.failures import Failure
 class Permit:
     """The slot that an assignment gives."""
 
+    __slots__ = (
+        "_assignment",
+        "_held",
+    )
+
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._held = True

@@ -87,6 +87,10 @@ class UpstreamRequest(Struct, frozen=True):
     on_connected: Callable[[], None] | None = None
     """Called when there is a connection, and the request is about to be written to it."""
 
+    def __repr__(self) -> str:
+        """Without its headers and its body: a credential is among the ones, and the other is the caller's."""
+        return f"UpstreamRequest({self.method} {self.url})"
+
 
 class UpstreamBroken(Exception):
     """No answer, or half of one. `kind` is NETWORK or TIMEOUT."""

@@ -24,6 +24,28 @@ CLIENT_LEFT = 499
 class Record:
     """One request's. `outcome` and `status` are what the caller was told."""
 
+    __slots__ = (
+        "_attempts",
+        "_clock",
+        "_first_byte_at",
+        "_ingress",
+        "_last",
+        "_operation",
+        "_started_at",
+        "_translated_to",
+        "_usage",
+        "_waited_secs",
+        "bill",
+        "by_session",
+        "id",
+        "journey",
+        "outcome",
+        "pool",
+        "status",
+        "stream",
+        "trace",
+    )
+
     def __init__(self, request_id: str, ingress: Protocol, clock: Clock, operation: Operation = "chat") -> None:
         self.id = request_id
         self.pool = "unresolved"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from busbar.actors.journey import Destination
 from busbar.actors.runtime import LoopRef
 from busbar.http.admissions import NotAdmitted
-from busbar.http.auth import NotReady, Refused
+from busbar.http.auth import Caller, NotReady, Refused
 from busbar.http.bill import Unrecorded
 from busbar.http.call import Call
 from busbar.http.denials import STORE_FAILS, UNRECORDED
@@ -86,9 +86,7 @@ class Relay:
         own_headers = {REQUEST_ID: request.id}
         try:
             caller = means.doorkeeper.admit(exchange.headers, exchange.query)
-            raw = await exchange.body()
-            means.doorkeeper.verify(caller, exchange, raw)
-            body = Body(raw, means.limits.json_depth_max)
+            body = await self._body(exchange, caller)
             destination = self._find(target, body)
             request.pool = destination.name
             if means.admissions is not None and caller.virtual is not None:
@@ -127,6 +125,12 @@ class Relay:
             report = client_report(fault, means.limits)
         if report is not None:
             request.told(outcome_of(report), await self._tell(exchange, target.ingress, report, own_headers))
+
+    async def _body(self, exchange: Exchange, caller: Caller) -> Body:
+        """Nobody else keeps its bytes: see `Body.forget`."""
+        raw = await exchange.body()
+        self._means.doorkeeper.verify(caller, exchange, raw)
+        return Body(raw, self._means.limits.json_depth_max)
 
     def _find(self, target: Target, body: Body) -> Destination:
         if target.provider is not None:

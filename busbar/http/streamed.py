@@ -23,6 +23,12 @@ class StreamedAnswer:
     """Relays one. It ends whole, or comes back as `Failed` while the caller has seen nothing that could not be gone
     on with, or is broken off."""
 
+    __slots__ = (
+        "_answering",
+        "_call",
+        "_spent",
+    )
+
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
         self._call = answering.call

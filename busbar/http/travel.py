@@ -58,6 +58,15 @@ class Means(Struct, frozen=True, kw_only=True):
 class Travel:
     """One request's. `only`: the members that can do what is asked; None: all can."""
 
+    __slots__ = (
+        "_call",
+        "_journey",
+        "_last",
+        "_means",
+        "_only",
+        "_record",
+    )
+
     def __init__(
         self, means: Means, call: Call, destination: Destination, only: frozenset[str] | None, record: Record
     ) -> None:

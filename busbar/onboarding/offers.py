@@ -30,8 +30,11 @@ class Offer(Struct, frozen=True, kw_only=True):
     key_env: str | None
     """The variable that conventionally holds the key; None: it needs none, or an identity."""
     auth: str
+    base_url: str
+    variables: tuple[str, ...]
+    """What stands in braces in its address."""
     asks: tuple[str, ...]
-    """What stands in braces in its address, and is the operator's to say."""
+    """Those of them that are the operator's to say."""
 
     def has_key(self, env: Environment[str, str]) -> bool:
         """Whether the key's variable is set. Its value is of no interest here."""
@@ -58,7 +61,8 @@ def _offer(name: str, entry: Entry) -> Offer:
     auth = str(entry.get("auth") or DEFAULT_AUTH.get(protocol, "bearer"))
     given = entry.get("variables")
     known = set(given) if isinstance(given, dict) else set()
-    wanted = [word for key in _PATHS for word in _BRACES.findall(str(entry.get(key, "")))]
+    wanted = dict.fromkeys(word for key in _PATHS for word in _BRACES.findall(str(entry.get(key, ""))))
+    wanted.pop("model", None)
     key_env = entry.get("api_key_env")
     return Offer(
         name=name,
@@ -66,7 +70,9 @@ def _offer(name: str, entry: Entry) -> Offer:
         protocol=protocol,
         key_env=str(key_env) if key_env is not None and auth != "none" else None,
         auth=auth,
-        asks=tuple(dict.fromkeys(word for word in wanted if word not in known and word != "model")),
+        base_url=str(entry.get("base_url", "")),
+        variables=tuple(wanted),
+        asks=tuple(word for word in wanted if word not in known),
     )
 
 

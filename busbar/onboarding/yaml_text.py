@@ -20,8 +20,8 @@ LINE_CHARS_MAX = 110
 BLOCK_LEVELS = 1
 """So many levels are blocks however small they are."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*\Z")
-"""Words that need no quotes, neither alone nor between braces."""
+_PLAIN = re.compile(r"(?!\d{4}-\d\d?-\d\d?\Z)[A-Za-z0-9_/.][A-Za-z0-9_/.@+-]*\Z")
+"""Words that need no quotes, neither alone nor between braces. Other readers take `2024-10-21` for a date."""
 
 _CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 

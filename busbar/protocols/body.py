@@ -73,6 +73,10 @@ class Body:
         came as, but for the space between top fields."""
         return _encode(changed(self._fields, changes))
 
+    def forget(self) -> None:
+        """It is needed no more, though whoever asked may wait for a long answer: long prompts are not kept for it."""
+        self.raw, self._fields = b"", {}
+
     def document(self) -> Document:
         """The whole body, decoded; a new copy each time, so that every attempt starts from the caller's original.
 

@@ -188,6 +188,7 @@ class Behind(logging.Handler):
         self._stream = stream
         self._records: queue.Queue[logging.LogRecord | threading.Event | None] = queue.Queue(WAITING_MAX)
         self._dropped = 0
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="busbar-log", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -205,6 +206,8 @@ class Behind(logging.Handler):
 
     def flush(self) -> None:
         """Until what was logged is written, but not longer than `FLUSH_SECS`: nobody may be reading."""
+        if self._closed:  # `logging` flushes once more when the process ends, and nobody would answer
+            return
         written = threading.Event()
         with contextlib.suppress(queue.Full):
             self._records.put_nowait(written)
@@ -214,6 +217,7 @@ class Behind(logging.Handler):
         """Idempotent."""
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self.flush()
+            self._closed = True
             with contextlib.suppress(queue.Full):
                 self._records.put_nowait(None)
         atexit.unregister(self.close)

@@ -221,16 +221,26 @@ def test_a_token_that_could_not_be_replaced_in_time_is_not_sent() -> None:
         assert len(issuer.asked) == 3
 
 
-@pytest.mark.parametrize("kind", [AUTH, NETWORK, FailureClass.SERVER_ERROR, RATE_LIMIT])
-def test_a_first_mint_that_fails_fails_those_who_wait_at_once(kind: FailureClass) -> None:
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (NETWORK, NETWORK),
+        (FailureClass.TIMEOUT, FailureClass.TIMEOUT),
+        (FailureClass.SERVER_ERROR, FailureClass.SERVER_ERROR),
+        (AUTH, FailureClass.OVERLOADED),
+        (RATE_LIMIT, FailureClass.OVERLOADED),
+    ],
+)
+def test_a_first_mint_that_fails_fails_those_who_wait_at_once(kind: FailureClass, told: FailureClass) -> None:
+    """With what passes by itself: the source is asked again in a second, and whoever mends it mends the member."""
     with Kit() as kit:
         issuer = Issuer()
         it = Account(kit, issuer)
         waiting = [it.ask() for _ in range(3)]
         issuer.refuse(kind)
-        assert [future.get() for future in waiting] == [Withheld(kind, 1.0)] * 3
+        assert [future.get() for future in waiting] == [Withheld(told, 1.0)] * 3
         kit.advance(0.5)
-        assert it.obtain() == Withheld(kind, 0.5), "and those who come before the next attempt"
+        assert it.obtain() == Withheld(told, 0.5), "and those who come before the next attempt"
         assert len(issuer.asked) == 1
         kit.advance(0.5)
         late = it.ask()
@@ -354,6 +364,27 @@ def test_a_refused_key_is_benched_when_its_source_has_no_other() -> None:
         assert (it.used(), it.key()["benched_s"]) == ("second", 0)
 
 
+@pytest.mark.parametrize("gives", [True, False])
+def test_an_answer_that_was_on_its_way_when_the_key_was_refused_is_not_the_last_word(gives: bool) -> None:
+    """A program that had read the vault just before the key was replaced."""
+    key = "first"
+    with Kit() as kit:
+        issuer = Issuer()
+        it = Account(kit, issuer, refresh_secs=300.0)
+        issuer.give(key, None)
+        first = it.held()
+        kit.advance(300)
+        it.refused(first, AUTH)
+        waiting = it.ask(first)
+        if gives:
+            issuer.give(key, None)
+        else:
+            issuer.refuse()
+        assert (waiting.done(), issuer.asked) == (False, [0, 300, 300])
+        issuer.give("second", None)
+        assert (waiting.get().credential, it.key()["benched_s"]) == ("second", 0)
+
+
 def test_a_refused_key_is_benched_when_its_source_fails() -> None:
     with Kit() as kit:
         issuer = Issuer()
@@ -436,6 +467,17 @@ def test_a_dead_key_among_throttled_ones_is_not_what_is_told() -> None:
         it.refused(second, AUTH)
         assert it.obtain(first, second) == Withheld(RATE_LIMIT, 10)
         assert it.used() == "a"
+
+
+def test_a_key_that_is_throttled_for_long_is_told_before_a_dead_one_whose_rest_is_over_sooner() -> None:
+    with Kit() as kit:
+        it = Account(kit, "a", "b")
+        first = it.held()
+        it.refused(first, AUTH)
+        second = it.obtain(first)
+        assert isinstance(second, Held)
+        it.refused(second, RATE_LIMIT, 7200)
+        assert it.obtain(first, second) == Withheld(RATE_LIMIT, 7200)
 
 
 def test_other_failures_bench_nothing() -> None:

@@ -11,7 +11,7 @@ import pytest
 from busbar.actors.histogram import Distribution
 from busbar.actors.messages import Snapshot
 from busbar.actors.metrics import DROPPED_PATHS_MAX, Metrics
-from busbar.actors.tallies import DURATION_SECS, FAILURES, OUTCOMES, REASONS, TOKENS, Labels, Tallied
+from busbar.actors.tallies import DURATION_SECS, FAILURES, OUTCOMES, REASONS, TOKENS, Labels, Relabel, Tallied
 from busbar.actors.telemetry import AttemptDone, RequestDone, Tally
 from busbar.protocols.usage import Usage
 from busbar.testing import Kit
@@ -206,3 +206,10 @@ def test_a_scrape_is_not_changed_by_what_comes_after_it(kit: Kit) -> None:
     metrics.tell(done(failed_over=(("p", "timeout"),)))
     assert kit.ask(metrics, Tally()) != before
     assert (happened(before.requests), happened(before.failovers), seen(before.durations)) == ({}, {}, {})
+
+
+def test_members_that_come_and_go_in_a_pool_leave_no_series_behind(kit: Kit) -> None:
+    metrics = kit.spawn(Metrics, labels=Labels(("openai",), {"fast": ("m0",)}))
+    for number in range(1, 10):
+        metrics.tell(Relabel(Labels(("openai",), {"fast": (f"m{number}",)})))
+    assert set(kit.ask(metrics, Tally()).attempts) == {("fast", "m8"), ("fast", "m9")}

@@ -224,13 +224,13 @@ def test_a_request_on_its_way_is_still_routed_by_the_pool_that_is_gone(kit: Kit)
     assert set(tree.shown("a")["cells"]) == {"a", "fast"}, "its requests are still there"
 
 
-def test_a_pool_of_an_old_name_starts_anew_beside_the_one_that_retires(kit: Kit) -> None:
+def test_a_pool_that_comes_back_is_the_one_that_had_retired(kit: Kit) -> None:
     tree = Tree(kit)
     tree.reload(replace(PLAN, pools=()))
     tree.reload(PLAN)
     assert {tree.take().member for _ in range(2)} == {"a", "b"}
     kit.advance(RETIRED_SECS + 1)
-    assert {tree.take().member for _ in range(2)} == {"a", "b"}, "the old one took nothing with it"
+    assert {tree.take().member for _ in range(2)} == {"a", "b"}, "it does not retire any more"
 
 
 def test_who_waits_in_a_queue_is_served_by_a_member_that_a_reload_brings(kit: Kit) -> None:

@@ -98,3 +98,28 @@ def test_the_whole_is_shown_with_defaults_and_without_secrets() -> None:
     assert document["observability"]["request_log_webhook_url"] == "https://hooks.example.com/…"
     written = json.dumps(document)
     assert not [secret for secret in (*ENV.values(), "secret-path") if secret in written]
+
+
+def test_another_order_of_members_is_a_change() -> None:
+    """Among equals the first goes first."""
+    after = BASE.replace(
+        "[{target: claude, weight: 8}, {target: gpt}]", "[{target: gpt}, {target: claude, weight: 8}]"
+    )
+    assert difference(after) == (Change("pools.smart.members", "changed", ["claude", "gpt"], ["gpt", "claude"]),)
+
+
+def test_what_came_out_of_a_variable_and_is_called_like_a_secret_is_taken_for_one() -> None:
+    def text(hidden: str) -> str:
+        return (
+            "providers: {p: {protocol: openai, base_url: 'https://p.example.com', auth: oauth,\n"
+            f"  body: {{access_token: '{hidden}', service_tier: flex, max_tokens: 7}},\n"
+            f"  identity: {{client_id: me, client_secret: '${{HOOK}}', token_url: 'https://id.example.com/t?key={hidden}'}}}}}}\n"
+        )
+
+    before, after = loads(text("hidden-one"), env=ENV), loads(text("hidden-two"), env=ENV)
+    provider = shown(before)["providers"]["p"]
+    assert provider["body"] == {"access_token": "***", "service_tier": "flex", "max_tokens": 7}
+    assert provider["identity"]["token_url"] == "https://id.example.com/t?…"
+    found = changes(before, after)
+    assert [change.path for change in found] == ["providers.p.body.access_token", "providers.p.identity.token_url"]
+    assert not [change for change in found if "hidden" in f"{change} {change!r}"]

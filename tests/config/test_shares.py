@@ -44,6 +44,10 @@ def test_all_parts_are_the_whole(workers: int, slots: int, budget: int) -> None:
         ),
         ("workers_control: 127.0.0.1:9000", "there is one process; it is asked at `listen`"),
         ("workers: 2\nworkers_control: nowhere", "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080"),
+        (
+            "workers: 4\nworkers_control: 127.0.0.1:65533",
+            "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080",
+        ),
         ("workers: 65", "expected a whole number from 1 to 64"),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_scope_of_the_operator_s_own_is_asked_for(server: TokenServer, clock: 
         (None, "identity.client_secret_file cannot be read: No such file or directory"),
         (b" \n", "identity.client_secret_file is empty"),
         (b"\xff\xfe", "identity.client_secret_file is not UTF-8 text"),
-        (b"x" * 70_000, "identity.client_secret_file is larger than 65536 bytes"),
+        (b"x" * 70_000, "identity.client_secret_file cannot be read: it is longer than 65536 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(

@@ -58,7 +58,8 @@ def test_a_foreign_token_that_is_over_is_refused(machine: Machine, tmp_path: Pat
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (federated({"file": "/no/such/file"}), "the other issuer's token cannot be read"),
+        (federated({"file": "/no/such/file"}), "the file of credential_source cannot be read: No such file"),
+        (federated({"file": "/dev/zero"}), "the file of credential_source cannot be read: it is not a file"),
         (federated({"executable": {"command": "id"}}), "credential_source must be a file or a URL"),
         (federated({"environment_id": "aws1", "url": "http://169.254.169.254/"}), "AWS as a source"),
         (federated({"file": "a", "url": "b"}), "is no external_account file"),

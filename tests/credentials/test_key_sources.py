@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from busbar.actors.credentials.messages import Given, NotGiven
 from busbar.config.secret import Secret
+from busbar.credentials import key_sources
 from busbar.credentials.key_sources import COMMAND_BYTES_MAX, FILE_BYTES_MAX, CommandKey, FileKey, _first_line
 from busbar.credentials.minting import AwsKeys, Minted, MintRefused
 from busbar.credentials.source import MintingSource
@@ -39,7 +42,9 @@ def refusal(mint: Callable[[], Minted]) -> tuple[str, FailureClass]:
 # --- files
 
 
-@pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f" {SECRET} \r\n# a remark", f"{SECRET}\n\nmore"])
+@pytest.mark.parametrize(
+    "content", [SECRET, f"{SECRET}\n", f" {SECRET} \r\n# a remark", f"{SECRET}\n\nmore", f"\ufeff{SECRET}\r\n"]
+)
 def test_a_file_s_first_line_is_the_key(tmp_path: Path, content: str) -> None:
     (tmp_path / "key").write_text(content)
     assert FileKey(str(tmp_path / "key")).mint() == Minted(Secret(SECRET))
@@ -73,7 +78,7 @@ def test_any_content_is_a_key_or_is_refused(content: bytes) -> None:
         assert complaint.startswith("file: ")
     else:
         assert key.reveal().isascii()
-        assert key.reveal().encode() == content.split(b"\n")[0].strip()
+        assert key.reveal().encode() == content.removeprefix(codecs.BOM_UTF8).split(b"\n")[0].strip()
 
 
 def test_a_file_that_is_written_replaced_or_touched_is_read_again(tmp_path: Path) -> None:
@@ -101,18 +106,37 @@ def test_a_secret_as_kubernetes_mounts_it_is_followed_through_its_links(tmp_path
     assert source.mint() == Minted(Secret("key-v2"))
 
 
-def test_a_file_that_has_settled_is_not_read_again(tmp_path: Path) -> None:
-    """Not even when it could not be read any more."""
+async def settled(path: Path) -> None:
+    """Until a change to it would show in its dates."""
+    while time.time() - path.stat().st_ctime < 0.01:
+        await asyncio.sleep(0.005)
+
+
+def test_a_file_that_has_settled_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_sources, "_SETTLED_SECS", -1.0)
     path = tmp_path / "key"
     path.write_text("first")
-    os.utime(path, (time.time() - 60, time.time() - 60))
     source = FileKey(str(path))
-    assert source.mint() is not None
-    changed = path.stat()
+    first = source.mint().value
+    assert source.mint().value is first
+
+
+async def test_a_file_that_was_written_with_the_date_of_the_one_before_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cp -p`, `rsync --inplace --times`, a tool that dates everything alike: as long, as old, and the same file."""
+    monkeypatch.setattr(key_sources, "_SETTLED_SECS", -1.0)
+    path = tmp_path / "key"
+    path.write_text("first")
+    source = FileKey(str(path))
+    assert source.mint() == Minted(Secret("first"))
+    before = path.stat()
+    await settled(path)
     with path.open("r+") as file:
         file.write("other")
-    os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # a change that nobody can see
-    assert source.mint() == Minted(Secret("first"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert source.mint() == Minted(Secret("other"))
 
 
 @pytest.mark.parametrize("there", ["nothing", "folder", "pipe"])
@@ -190,9 +214,8 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_has_started(before: str,
     assert refusal(python(code, 0.7).mint) == (f"{name}: it had not ended after 0.7 s", FailureClass.TIMEOUT)
     assert time.monotonic() - began < 5
     child = int(started.read_text())
-    state = Path(f"/proc/{child}/stat")
     for _ in range(200):
-        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+        if not lives(child):
             break
         time.sleep(0.01)
     else:
@@ -209,6 +232,37 @@ def test_a_program_may_leave_a_child_behind_that_holds_its_output() -> None:
     began = time.monotonic()
     assert python(code).mint() == Minted(Secret(SECRET))
     assert time.monotonic() - began < 2.5
+
+
+def lives(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_process_that_ends_leaves_no_program_behind(tmp_path: Path) -> None:
+    """The thread that waits for it is gone then, and so is what would have ended it."""
+    started = tmp_path / "pid"
+    code = f"""
+import sys, threading, time
+from pathlib import Path
+from busbar.credentials.key_sources import CommandKey
+started = Path({str(started)!r})
+hangs = f"import os, time; open({{str(started)!r}}, 'w').write(str(os.getpid()) + '.'); time.sleep(600)"
+command = CommandKey([sys.executable, "-I", "-S", "-c", hangs])
+threading.Thread(target=command.mint, daemon=True).start()
+while not (started.exists() and started.read_text().endswith(".")):
+    time.sleep(0.01)
+"""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20, capture_output=True)
+    assert time.monotonic() - began < 10
+    pid = int(started.read_text().removesuffix("."))
+    for _ in range(200):
+        if not lives(pid):
+            break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("it lives")
 
 
 # --- the port

@@ -90,6 +90,27 @@ class Keyed(Served):
         return response
 
 
+class Midway(Keyed):
+    """Has streams of `spoilt` keys end after their first word, with an error that speaks of the key; when it is told
+    to go on."""
+
+    def __init__(self, spoilt: set[str]) -> None:
+        super().__init__()
+        self._spoilt = spoilt
+        self.go_on = asyncio.Event()
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.keys[-1] not in self._spoilt:
+            return await super()._stream(request)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(_frame({"role": "assistant"}, None) + _frame({"content": CHUNKS[0]}, None))
+        await self.go_on.wait()
+        error = {"message": "no", "type": "invalid_request_error", "code": "invalid_api_key", "param": None}
+        await response.write(f"data: {json.dumps({'error': error})}\n\n".encode())
+        return response
+
+
 class Tokens(Served):
     """Gives `token-1`, `token-2`, … to one client. `refusal`: (status, error); `held`: it takes its time."""
 

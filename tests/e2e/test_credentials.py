@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from busbar.config import loads
 from busbar.gateway import BusbarGateway
 
 from .asks import PATHS, ask
-from .keyed import Keyed, Refusal, Tokens, configured, gateway
+from .keyed import Keyed, Midway, Refusal, Tokens, configured, gateway
 from .world import AWS_KEY, Answer, World
 
 TWO = "auth: bearer, api_keys: [{env: A}, {env: B}]"
@@ -31,14 +32,14 @@ class Asking:
 
     def __init__(self, gateway: BusbarGateway, http: aiohttp.ClientSession) -> None:
         self.gateway = gateway
-        self._http = http
+        self.http = http
 
     async def post(self, model: str = "m", **more: Any) -> Answer:
-        async with self._http.post(f"{self.gateway.url}{PATHS['openai']}", json=ask("openai", model, **more)) as got:
+        async with self.http.post(f"{self.gateway.url}{PATHS['openai']}", json=ask("openai", model, **more)) as got:
             return Answer(got.status, got.headers, await got.read())
 
     async def page(self, path: str) -> Any:
-        async with self._http.get(f"{self.gateway.url}{path}") as got:
+        async with self.http.get(f"{self.gateway.url}{path}") as got:
             return await got.json()
 
     async def account(self, provider: str = "p") -> dict[str, Any]:
@@ -156,6 +157,35 @@ async def test_a_stream_is_begun_with_the_key_that_is_taken(provider: Keyed) -> 
         assert provider.keys == ["key-a", "key-b"]
 
 
+@pytest.mark.parametrize(
+    ("recovery", "said", "keys"),
+    [
+        ("none", "Hel", ["key-a"]),
+        ("hold:60000", "Hello", ["key-a", "spare"]),
+        ("continue", "Hello", ["key-a", "spare"]),
+    ],
+)
+async def test_a_stream_that_has_content_is_not_begun_again_with_another_key(
+    recovery: str, said: str, keys: list[str]
+) -> None:
+    """An error inside of it that speaks of the key comes too late: what the caller has would come twice."""
+    async with Midway({"key-a"}) as provider:
+        text = configured(provider, TWO).replace("pool: {", f"pool: {{stream_recovery: '{recovery}', ")
+        if "hold" in recovery:
+            provider.go_on.set()
+        async with BusbarGateway(loads(text, env={"SPARE": "spare", **ENV})) as made, aiohttp.ClientSession() as http:
+            body = b""
+            question = ask("openai", "pool", stream=True)
+            async with http.post(f"{made.url}{PATHS['openai']}", json=question) as got:
+                async for chunk in got.content.iter_any():
+                    body += chunk
+                    if b'"Hel"' in body:
+                        provider.go_on.set()
+            assert ("".join(re.findall(r'"content": ?"(\w+)"', body.decode())), provider.keys) == (said, keys)
+            shown = (await Asking(made, http).account())["keys"]
+            assert [key["benched_for"] for key in shown] == [None, None]
+
+
 async def test_many_requests_at_once_leave_a_dead_key_together(provider: Keyed) -> None:
     provider.answers["key-a"] = Refusal(401)
     async with served(provider, TWO) as caller:
@@ -232,10 +262,17 @@ async def test_a_file_that_is_gone_or_spoilt_leaves_the_last_good_key(
     assert "spoilt" not in caplog.text
 
 
-async def test_a_file_that_is_not_there_yet_is_a_dead_account(provider: Keyed, tmp_path: Path) -> None:
-    async with served(provider, f"auth: bearer, api_key_file: '{tmp_path / 'none'}'") as caller:
+async def test_a_file_that_is_not_there_yet_makes_nobody_wait_once_it_is(provider: Keyed, tmp_path: Path) -> None:
+    """A sidecar that writes it may start after the gateway."""
+    path = tmp_path / "late"
+    async with served(provider, f"auth: bearer, api_key_file: '{path}'") as caller:
         assert (await caller.post("pool")).status == 200
-        assert provider.keys == ["spare"]
+        assert ((await caller.post("m")).status, provider.keys) == (503, ["spare"])
+        path.write_text("key")
+        async with asyncio.timeout(10):
+            while not (await caller.account())["keys"][0]["ready"]:
+                await asyncio.sleep(0.02)
+        assert ((await caller.post("m")).status, provider.keys) == (200, ["spare", "key"])
 
 
 def program(path: Path, code: str) -> str:
@@ -331,20 +368,57 @@ async def test_a_new_token_that_is_refused_as_well_is_the_members_failure(
     assert "token-2" not in caplog.text
 
 
-async def test_a_client_that_the_token_server_does_not_know_is_a_dead_member(
+PARTS = {"contents": [{"parts": [{"text": "Hello"}]}]}
+ASKED = {
+    "openai": ("/v1/chat/completions", ask("openai", "m"), 503),
+    "responses": ("/v1/responses", {"model": "m", "input": "Hello"}, 503),
+    "anthropic": ("/v1/messages", ask("anthropic", "m"), 529),
+    "gemini": ("/v1beta/models/m:generateContent", PARTS, 503),
+    "bedrock": ("/model/m/converse", {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}, 503),
+    "cohere": ("/v2/chat", ask("openai", "m"), 503),
+}
+
+
+@pytest.mark.parametrize("dialect", ASKED)
+@pytest.mark.parametrize(
+    ("refusal", "other"), [((401, "invalid_client"), 0), ((429, "slow_down"), 0), ((503, "server_error"), 502)]
+)
+async def test_a_caller_is_told_in_its_dialect_that_there_is_no_token(
+    provider: Keyed, tokens: Tokens, dialect: str, refusal: tuple[int, str], other: int
+) -> None:
+    """Never as its own key's fault, or as its own limit; and when to come back."""
+    tokens.refusal = refusal
+    path, body, status = ASKED[dialect]
+    status = (500 if dialect == "bedrock" else other) if other else status
+    async with served(provider, oauth(tokens), env=TOKEN_ENV) as caller:
+        async with caller.http.post(f"{caller.gateway.url}{path}", json=body) as got:
+            text = await got.text()
+            assert (got.status, got.headers["retry-after"]) == (status, "1")
+            assert "x-should-retry" not in got.headers
+        assert "The model is not available at the moment." in text
+        assert provider.keys == []
+
+
+async def test_a_client_that_the_token_server_does_not_know_is_no_verdict_for_half_an_hour(
     provider: Keyed, tokens: Tokens, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The account knows when somebody has mended it; its member is back in that moment."""
     caplog.set_level(logging.DEBUG)
     tokens.refusal = (401, "invalid_client")
     async with served(provider, oauth(tokens), env=TOKEN_ENV) as caller:
         assert (await caller.post("pool")).status == 200
         assert provider.keys == ["spare"]
-        member = await caller.member()
-        assert (member["cells"]["pool"]["state"], member["cells"]["pool"]["cooldown_remaining_s"] > 1700) == (
-            "open",
-            True,
-        )
+        assert (await caller.member())["cells"]["pool"]["state"] == "closed"
+        alone = await caller.post("m")
+        assert (alone.status, alone.headers["retry-after"]) == (503, "1")
+        assert alone.json()["error"]["message"] == "The model is not available at the moment."
         assert (await caller.account())["keys"][0]["failing"] == "auth"
+        tokens.refusal = None
+        async with asyncio.timeout(10):
+            while not (await caller.account())["keys"][0]["ready"]:
+                await asyncio.sleep(0.02)
+        assert (await caller.post("m")).status == 200
+        assert provider.keys == ["spare", "token-1"]
     assert "client-secret-of-ours" not in caplog.text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from busbar.cli.workers import YOUNG_DEATHS_MAX
 from busbar.demo.providers import DemoProviders
 
 from .asks import PATHS, ask
@@ -79,23 +81,31 @@ class Parent:
             await self._reading  # until the last of the workers has gone, too
         return code
 
-    def child(self) -> int:
-        """The process of one of the workers."""
+    def children(self) -> list[int]:
+        """The processes of the workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0])
+        return [int(child) for child in children]
 
 
 @asynccontextmanager
-async def parent(folder: Path, more: str = "", **env: str) -> AsyncIterator[Parent]:
+async def parent(
+    folder: Path,
+    more: str = "",
+    listen: str = "127.0.0.1:0",
+    control: int | None = None,
+    preexec_fn: Callable[[], None] | None = None,
+    **env: str,
+) -> AsyncIterator[Parent]:
     """With two workers."""
     providers = DemoProviders(host="127.0.0.1", port=0, keys=frozenset({KEY}))
     await providers.start()
-    control = free_ports(2)
+    control = free_ports(2) if control is None else control
     file = folder / "config.yaml"
     file.write_text(
-        f"listen: 127.0.0.1:0\nworkers: 2\nworkers_control: 127.0.0.1:{control}\n"
+        f"listen: '{listen}'\nworkers: 2\nworkers_control: 127.0.0.1:{control}\n"
         f"providers: {{p: {{protocol: openai, base_url: '{providers.base_url}', api_key_env: DEMO_KEY}}}}\n"
-        "models: {gpt: {provider: p, upstream_model: demo, max_concurrent: 5, max_requests: 400}}\n"
+        "models: {gpt: {provider: p, upstream_model: demo, max_concurrent: 5, max_requests: 400},\n"
+        "  slow: {provider: p, upstream_model: fault-paced-50}}\n"
         f"{more}\n",
         encoding="utf-8",
     )
@@ -103,6 +113,7 @@ async def parent(folder: Path, more: str = "", **env: str) -> AsyncIterator[Pare
         *(sys.executable, "-m", "busbar", "serve", "--config", str(file)),
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "DEMO_KEY": KEY, **env},
+        preexec_fn=preexec_fn,  # there are no threads to be caught in it
     )
     started = Parent(process, control)
     try:
@@ -138,6 +149,13 @@ async def test_all_serve_the_address_and_each_has_its_share(tmp_path: Path) -> N
     assert not log.exists()
 
 
+async def test_an_address_of_ipv6_is_shared_as_well(tmp_path: Path) -> None:
+    async with parent(tmp_path, listen="[::1]:0") as it:
+        await it.workers(2)
+        assert it.url.startswith("http://[::1]:")
+        assert {await call(it.url) for _ in range(10)} == {200}
+
+
 async def test_a_hangup_reloads_every_worker_and_the_route_says_so(tmp_path: Path) -> None:
     async with parent(tmp_path, "governance: {admin_token: '${TOKEN}'}", TOKEN="admins-own") as it:
         await it.workers(2)
@@ -156,7 +174,7 @@ async def test_a_hangup_reloads_every_worker_and_the_route_says_so(tmp_path: Pat
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     async with parent(tmp_path) as it:
         await it.workers(2)
-        os.kill(it.child(), signal.SIGKILL)
+        os.kill(it.children()[0], signal.SIGKILL)
         await it.until(lambda: "ended with -9" in it.log)
         await it.workers(3)
         assert {await call(it.url) for _ in range(20)} == {200}
@@ -187,3 +205,82 @@ async def test_where_the_system_cannot_share_an_address_one_process_has_it_all(t
             stats = await response.json()
         assert "worker" not in stats
         assert stats["members"][0]["max_concurrent"] == 5
+
+
+async def test_a_stream_runs_through_the_drain_though_it_is_told_to_reload_meanwhile(tmp_path: Path) -> None:
+    async with parent(tmp_path) as it:
+        await it.workers(2)
+        body = {**ask("openai", "slow"), "stream": True}
+        async with aiohttp.request("POST", it.url + PATHS["openai"], json=body) as response:
+            await response.content.readany()
+            workers = it.children()
+            it.process.send_signal(signal.SIGTERM)
+            await it.until(lambda: "draining" in it.log)
+            for process in (it.process.pid, *workers):
+                with contextlib.suppress(ProcessLookupError):  # the one without a request has gone
+                    os.kill(process, signal.SIGHUP)
+            assert (await response.read()).endswith(b"data: [DONE]\n\n")
+        assert await it.ended() == 0
+
+
+async def test_a_worker_that_is_told_to_reload_while_it_starts_reads_the_files_again(tmp_path: Path) -> None:
+    async with parent(tmp_path) as it:
+        await it.until(lambda: "workers on" in it.log)
+        for _ in range(20):
+            it.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.01)
+        await it.workers(2)
+        await it.until(lambda: it.log.count("who=signal action=reload") >= 2)
+        assert "ended with" not in it.log
+
+
+async def test_the_others_go_on_where_one_cannot_be_replaced(tmp_path: Path) -> None:
+    """Because of a file that no reload has taken over, say."""
+    async with parent(tmp_path) as it:
+        await it.workers(2)
+        file = tmp_path / "config.yaml"
+        good = file.read_text()
+        file.write_text("models: nonsense\n")
+        os.kill(it.children()[0], signal.SIGKILL)
+        await it.until(lambda: it.log.count("ended with 1") == YOUNG_DEATHS_MAX - 1)
+        assert {await call(it.url) for _ in range(10)} == {200}
+        file.write_text(good)
+
+
+async def test_systemd_hears_one_process_and_that_it_is_ready_when_all_are(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with parent(tmp_path, NOTIFY_SOCKET=str(tmp_path / "notify")) as it, asyncio.timeout(30):
+            assert await loop.sock_recv(systemd, 200) == b"READY=1"
+            assert [(await it.stats(worker))["worker"] for worker in (1, 2)] == ["1 of 2", "2 of 2"]
+            it.process.send_signal(signal.SIGHUP)
+            assert (await loop.sock_recv(systemd, 200)).startswith(b"RELOADING=1")
+            assert await loop.sock_recv(systemd, 200) == b"READY=1"
+            await it.until(lambda: it.log.count("who=signal action=reload") == 2)
+            it.process.terminate()
+            assert await loop.sock_recv(systemd, 200) == b"STOPPING=1"
+            assert await it.ended() == 0
+        with pytest.raises(BlockingIOError):
+            systemd.recv(200)
+
+
+@pytest.mark.parametrize("there", ["1", "1:1", "x"])
+async def test_a_number_in_the_environment_by_accident_is_refused(tmp_path: Path, there: str) -> None:
+    async with parent(tmp_path, BUSBAR_WORKER=there) as it:
+        assert await it.ended() == 2
+        assert "BUSBAR_WORKER is only for processes that `busbar serve` starts: leave it unset" in it.log
+
+
+async def test_it_serves_without_a_standard_input(tmp_path: Path) -> None:
+    async with parent(tmp_path, preexec_fn=lambda: os.close(0)) as it:
+        await it.workers(2)
+        assert {await call(it.url) for _ in range(10)} == {200}
+
+
+async def test_a_port_for_one_worker_that_somebody_has_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        async with parent(tmp_path, control=somebody.getsockname()[1]) as it:
+            assert await it.ended() == 3
+            assert "workers_control of worker 1: " in it.log

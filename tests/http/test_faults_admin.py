@@ -14,7 +14,7 @@ from busbar.actors.faults import FaultBoard, Faults
 from busbar.actors.runtime import ActorSystem, LoopRef
 from busbar.config import Secret
 from busbar.config.schema import LimitsConfig
-from busbar.http.dispatch import Dispatch
+from busbar.http.dispatch import Dispatch, Shift
 from busbar.http.faults_admin import BODY_BYTES_MAX, FaultsAdmin
 from busbar.http.front import Front
 from busbar.http.routes import Routes
@@ -57,7 +57,7 @@ async def desk(*, token: bool = True, open: bool = False) -> AsyncIterator[Desk]
         Secret(TOKEN["x-admin-token"]) if token else None, faults, limits.body_timeout_secs, open=open
     )
     relay: Any = None  # no request here goes to a provider
-    front = Front(Dispatch(relay, Routes(PROTOCOLS.values()), admin.pages, limits).handle, limits)
+    front = Front(Dispatch(Shift(relay, admin.pages, limits), Routes(PROTOCOLS.values())).handle, limits)
     host, port = await front.listen("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(f"http://{host}:{port}") as http:

@@ -176,3 +176,8 @@ def test_names_that_cannot_be_are_changed_and_told() -> None:
     assert "my-model" in result.config.models
     told = {finding.advice.split("`")[1] for finding in result.findings if finding.key == "model_name"}
     assert told == {"my-model", "chat-pool"}
+
+
+def test_zero_is_a_setting_and_so_is_a_certificate_that_is_not_checked() -> None:
+    told = deployment("{model: openai/m, temperature: 0, ssl_verify: false, drop_params: false}").told(Kind.LEFT_OUT)
+    assert set(told) == {"litellm_params.temperature", "litellm_params.ssl_verify"}

@@ -324,3 +324,33 @@ def test_an_address_that_cannot_be_carried_is_a_variable_to_set(base: str) -> No
     assert result.provider["base_url"].startswith("${")
     assert "hunter22" not in result.text + str(result.findings)
     assert "api_base" in result.told(Kind.TO_DO)
+
+
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("http://0.0.0.0:4000/v1", "http://127.0.0.1:4000"),
+        ("http://0.0.0.0", "http://127.0.0.1"),
+        ("http://[::]:8000", "http://127.0.0.1:8000"),
+    ],
+)
+def test_a_server_on_all_addresses_is_called_on_this_machine(written: str, called: str) -> None:
+    result = deployment(f"{{model: openai/m, api_base: '{written}', api_key: none}}")
+    assert result.provider["base_url"] == called
+    assert result.told(Kind.CHANGED)["api_base"] == "a server that listens on 0.0.0.0 is called at 127.0.0.1 here"
+
+
+def test_an_address_that_only_begins_like_it_stays() -> None:
+    assert deployment("{model: openai/m, api_base: 'http://0.0.0.0.example/v1'}").provider["base_url"] == (
+        "http://0.0.0.0.example"
+    )
+
+
+def test_a_wildcard_for_everything_is_a_wildcard_and_no_provider() -> None:
+    result = imported(
+        'model_list: [{model_name: "*", litellm_params: {model: "*"}}, '
+        "{model_name: m, litellm_params: {model: openai/m}}]"
+    )
+    assert result.told(Kind.LEFT_OUT) == {
+        "wildcards": "Busbar lists its models by name; add those that you call under `models`"
+    }

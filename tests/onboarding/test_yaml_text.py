@@ -73,3 +73,9 @@ def test_words_that_mean_something_stay_text(word: str) -> None:
 def test_what_is_no_value_is_refused() -> None:
     with pytest.raises(TypeError, match="no YAML is written for object"):
         write({"a": object()})  # type: ignore[dict-item]
+
+
+def test_what_others_take_for_a_date_is_quoted() -> None:
+    assert write({"a": {"b": "2024-10-21"}, "c": "2024-10-21-preview"}) == (
+        'a:\n  b: "2024-10-21"\n\nc: 2024-10-21-preview\n'
+    )

@@ -226,3 +226,9 @@ def test_stream_of_a_wrong_type(value: bytes) -> None:
     with pytest.raises(InvalidRequest) as caught:
         _ = Body(b'{"stream":' + value + b"}").stream
     assert (caught.value.path, caught.value.message) == ("stream", "expected true or false")
+
+
+def test_what_was_forgotten_is_gone() -> None:
+    body = Body(b'{"model": "m", "messages": []}')
+    body.forget()
+    assert (body.raw, body.field("model")) == (b"", None)

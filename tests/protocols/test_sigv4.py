@@ -117,6 +117,14 @@ def test_a_host_without_a_region_needs_one_in_the_credential() -> None:
         signer.sign("POST", "http://127.0.0.1:8080/model/m/converse", JSON, b"", NOW)
 
 
+def test_aws_s_own_headers_are_signed_whoever_has_set_them() -> None:
+    """AWS refuses a request with an `x-amz-*` header that is outside of the signature."""
+    headers = {**JSON, "X-Amz-Example": "of the operator's", "x-amz-date": "19700101T000000Z"}
+    signed = make_signer("sigv4", "AKID:SECRET").sign("POST", URL, headers, b"{}", NOW)
+    assert "SignedHeaders=content-type;host;x-amz-date;x-amz-example, " in signed["authorization"]
+    assert "/20231114/" in signed["authorization"], "the date is the signer's"
+
+
 def test_headers_that_a_proxy_may_touch_are_not_signed() -> None:
     signer = make_signer("sigv4", f"AKID:{SECRET}")
     headers = {**JSON, "accept": "application/json", "user-agent": "busbar", "traceparent": "00-1-2-03"}

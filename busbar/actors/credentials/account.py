@@ -18,7 +18,7 @@ from busbar.actors.credentials.wallet import CredentialPlan
 from busbar.actors.messages import Expire, Retire, Snapshot
 from busbar.actors.pool import RETIRED_SECS
 from busbar.actors.runtime import LoopActor, Reply, handles
-from busbar.protocols.failures import FailureClass
+from busbar.protocols.failures import Disposition, FailureClass, disposition
 
 logger = logging.getLogger("busbar.credentials")
 
@@ -84,7 +84,7 @@ class Credentials(LoopActor):
                 self._first_of.setdefault(message.model, self._first)
                 logger.info("%s: key %d rests for %s: %.0f s", self._plan.provider, key.number, message.model, secs)
             case FailureClass.AUTH if key.may_renew(now):
-                key.suspect = True
+                key.suspect, key.outdated = True, key.errand
                 logger.info("%s: key %d is refused: another one is asked for", self._plan.provider, key.number)
                 self._ask_source(key)
             case FailureClass.AUTH | FailureClass.BILLING:
@@ -100,6 +100,9 @@ class Credentials(LoopActor):
         if key.errand != message.errand:
             return
         key.errand = None
+        if key.suspect and key.outdated == message.errand and not _is_another(message.answer, key):
+            self._ask_source(key)
+            return
         match _plausible(message.answer):
             case Given(credential=credential, lifetime_secs=lifetime_secs):
                 self._take(key, credential, lifetime_secs, now)
@@ -186,7 +189,7 @@ class Credentials(LoopActor):
             return key.held
         if any(key.errand is not None and not key.ready(now) for key in self._keys):
             return None
-        until, kind = min((key.ailment(asked.model, now) for key in self._keys), key=lambda ailment: ailment[0])
+        until, kind = min((key.ailment(asked.model, now) for key in self._keys), key=_gravity)
         return Withheld(kind, max(0.0, min(until, now + LIFETIME_SECS[1]) - now))
 
     def _serve_waiting(self) -> None:
@@ -215,6 +218,17 @@ class Credentials(LoopActor):
     def _tell_benched(self, key: Key) -> None:
         name, kind = self._plan.provider, key.benched_for.value
         logger.warning("%s: the provider refuses key %d (%s): it rests", name, key.number, kind)
+
+
+def _is_another(answer: Given | NotGiven, key: Key) -> bool:
+    return isinstance(answer, Given) and (key.held is None or answer.credential is not key.held.credential)
+
+
+def _gravity(ailment: tuple[float, FailureClass]) -> tuple[bool, float]:
+    """What passes by itself comes before what does not: a key that the provider has turned down is not back when its
+    rest is over, it is tried again."""
+    until, kind = ailment
+    return disposition(kind) is Disposition.HARD_DOWN, until
 
 
 def _plausible(answer: Given | NotGiven) -> Given | NotGiven:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random as _random
+from collections.abc import Mapping
 from typing import Any
 
 from busbar.actors.credentials.messages import Held
@@ -41,6 +42,12 @@ LIFETIME_SECS = (1.0, 366 * 86_400.0)
 """What is under or over this is no lifetime, but a mistake."""
 
 
+_PASSING: Mapping[FailureClass | None, FailureClass] = {
+    kind: kind for kind in (FailureClass.NETWORK, FailureClass.TIMEOUT, FailureClass.SERVER_ERROR)
+}
+"""Of what kept a source from giving one, what is told as it is."""
+
+
 class Key:
     """One key's state. Only its actor changes it."""
 
@@ -53,6 +60,8 @@ class Key:
         """When its source was last asked because it was refused."""
         self.errand: int | None = None
         """The question that its source is busy with."""
+        self.outdated: int | None = None
+        """The one that it was busy with when the provider refused the key: its answer may be from before that."""
         self.timer: Timer | None = None
         self.due_at = math.inf
         """When its source is asked next."""
@@ -76,9 +85,11 @@ class Key:
         return max(self.benched_until, throttled)
 
     def ailment(self, model: str, now: float) -> tuple[float, FailureClass]:
-        """(until when, what) it cannot be used for `model`."""
+        """(until when, what) it cannot be used for `model`. What a source has not given may be there at its next
+        look, and no request is spent on that: whatever the reason, it passes, and is neither the caller's limit nor
+        worth half an hour of the member's."""
         if self.held is None or now >= self.held.expires_at:
-            return self.due_at, self.failed or FailureClass.AUTH
+            return self.due_at, _PASSING.get(self.failed, FailureClass.OVERLOADED)
         throttled = self.throttled_until.get(model, -math.inf)
         if throttled > self.benched_until:
             return throttled, FailureClass.RATE_LIMIT

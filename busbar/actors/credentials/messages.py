@@ -62,7 +62,7 @@ class Obtain(Struct, frozen=True):
 
 class Withheld(Struct, frozen=True):
     """There is none, or none that was not tried. `kind`: what ails the one that is back the soonest, which is in
-    `retry_after_secs`."""
+    `retry_after_secs`; of several, AUTH and BILLING only when nothing else ails any of them."""
 
     kind: FailureClass
     retry_after_secs: float

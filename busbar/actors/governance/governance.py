@@ -125,8 +125,7 @@ class Governance(LoopActor):
     def settle(self, message: Settle) -> Settled | Forward | None:
         if self._registry is not None:
             return self._settled(message, self._registry)
-        if not self._lobby.settlements:
-            self.schedule(PATIENCE_SECS, GiveUp())
+        self._wait()
         self._desk.early[message.ticket] = message
         self._lobby.settlements[message.ticket] = self.defer()
         return None
@@ -136,6 +135,9 @@ class Governance(LoopActor):
         """It takes too long: they are told so, and settled without them."""
         self._repricing = False
         self._lobby.give_up()
+
+    def _wait(self) -> None:
+        self._lobby.wait(lambda: self.schedule(PATIENCE_SECS, GiveUp()))
 
     # --- from operators
 
@@ -217,7 +219,7 @@ class Governance(LoopActor):
         if tariff == self._tariff:
             return
         self._tariff, self._registry, self._repricing = tariff, None, True
-        self.schedule(PATIENCE_SECS, GiveUp())
+        self._wait()
         self._attach()
 
     @handles(WhenReady)
@@ -254,6 +256,7 @@ class Governance(LoopActor):
             self._keyring.put(key)
         self._keyring.ready = True
         self._repricing = False
+        self._lobby.open()
         while self._lobby.others:
             self._lobby.others.pop().set()
         while self._desk.early:

@@ -179,7 +179,7 @@ class Ledger(LoopActor):
             case Committed():
                 self._committed()
             case Loaded() as loaded:
-                self._loaded(loaded)
+                self._loaded(message.job, loaded)
             case UsageRead() as read:
                 self._reads.popleft().reply.set(read)
         self._failures = 0
@@ -193,11 +193,13 @@ class Ledger(LoopActor):
         for waiting in waits:
             waiting.reply.set(waiting.answer)
 
-    def _loaded(self, loaded: Loaded) -> None:
+    def _loaded(self, job: Job, loaded: Loaded) -> None:
         outbox = self._outbox
         assert outbox.attached is not None, "somebody asked for it"
         if outbox.number is None:
             outbox.number = loaded.last_number
+        if job != _load(outbox.attached):
+            return  # somebody has come meanwhile who asks with other prices
         outbox.to_load = False
         outbox.attached.ref.tell(Ready(loaded))
 
@@ -263,7 +265,7 @@ class Ledger(LoopActor):
                 self._writing_waits, self._gathering_waits = self._gathering_waits, []
             return Commit(batch)
         if outbox.to_load and outbox.attached is not None:
-            return Load(outbox.attached.price, outbox.attached.since_day)
+            return _load(outbox.attached)
         if self._reads:
             asked = self._reads[0].asked
             return ReadUsage(asked.id, asked.since_day)
@@ -283,6 +285,10 @@ class Ledger(LoopActor):
                 logger.error("the governance store fails, so no requests are admitted: %s", reason)
             if self._outbox.attached is not None:
                 self._outbox.attached.ref.tell(Health(ok, reason))
+
+
+def _load(attached: Attach) -> Load:
+    return Load(attached.price, attached.since_day)
 
 
 def _still_waiting(waits: list[Waiting], now: float) -> list[Waiting]:

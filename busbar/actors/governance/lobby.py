@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from busbar.actors.governance.messages import Admit, Denial, Denied, NotRecorded, Settled
-from busbar.actors.runtime import Forward, Reply
+from busbar.actors.runtime import Forward, Reply, Timer
 
 
 class Lobby:
     """Holds replies; each is answered once. As many wait as callers have connections."""
 
-    __slots__ = ("admissions", "others", "settlements")
+    __slots__ = ("_patience", "admissions", "others", "settlements")
 
     def __init__(self) -> None:
         self.settlements: dict[int, Reply] = {}
@@ -19,9 +19,22 @@ class Lobby:
         self.admissions: list[tuple[Reply, Admit]] = []
         self.others: list[Reply] = []
         """Who only wants to know when."""
+        self._patience: Timer | None = None
+
+    def wait(self, begin: Callable[[], Timer]) -> None:
+        """Not for ever: `begin` starts the clock, unless it runs."""
+        if self._patience is None:
+            self._patience = begin()
+
+    def open(self) -> None:
+        """It is known now. Who waits another time has a time of their own."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def give_up(self) -> None:
         """It takes too long: who wanted to be admitted or settled is told that it cannot be known."""
+        self.open()
         while self.admissions:
             self.admissions.pop()[0].set(Denied(reason=Denial.STORE))
         for reply in self.settlements.values():

@@ -8,7 +8,6 @@ and `stream` takes them up in its own turn.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Protocol
 
@@ -52,7 +51,7 @@ class LeanAnswer:
         self.headers = headers
         self._source: Source | None = source
         self._decoder = decoder
-        self._aside: deque[bytes] = deque()
+        self._aside: list[bytes] = []  # a few at the most; an empty deque takes more than all else here
         self._aside_bytes = 0
         self._ended = False
         self._error: BaseException | None = None
@@ -125,7 +124,7 @@ class LeanAnswer:
     async def _take_up(self, sink: Sink) -> None:
         """All that was set aside. More may be, meanwhile."""
         while self._aside:
-            data = self._aside.popleft()
+            data = self._aside.pop(0)
             self._aside_bytes -= len(data)
             if self._decoder is not None:
                 await self._open(self._decoder, data, sink)

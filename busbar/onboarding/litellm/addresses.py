@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ SAMPLE_URL = "https://sample.invalid"
 
 _SDK_ADDS: Mapping[str, str] = {"openai": "/chat/completions"}
 """What follows LiteLLM's `api_base`; of other dialects the whole path of the dialect."""
+
+
+_ALL_ADDRESSES = re.compile(r"(\A\s*https?://)(?:0\.0\.0\.0|\[::\])(?=[:/]|\s*\Z)")
 
 
 def address(base: str | Variable, protocol: str, entry: Entry | None) -> Overrides | None:
@@ -46,6 +50,11 @@ def _split(base: str, protocol: str, usual: str) -> tuple[str, str]:
     if whole.endswith(usual):
         return whole.removesuffix(usual), usual
     return whole.removesuffix(added), added
+
+
+def callable_address(base: str) -> str:
+    """Where servers listen on all addresses, one calls this machine: `0.0.0.0` is no address to call."""
+    return _ALL_ADDRESSES.sub(r"\g<1>127.0.0.1", base)
 
 
 def host_of(base: str | Variable | None) -> str:

@@ -40,6 +40,8 @@ class Imported(Struct, frozen=True):
     """Variables that it needs → what they may stand for while nobody has set them."""
     groups: int
     """Names that callers may ask for."""
+    lists_models: bool
+    """Whether there is a `model_list` at all."""
 
 
 def import_litellm(text: str, catalog: Mapping[str, Entry], modeline: str = "") -> Imported:
@@ -72,6 +74,7 @@ def import_litellm(text: str, catalog: Mapping[str, Entry], modeline: str = "") 
         findings=findings.all(),
         variables=_needed(document, catalog),
         groups=len({*groups.pools, *(name for name in groups.models if "@" not in name)}),
+        lists_models="model_list" in values,
     )
 
 

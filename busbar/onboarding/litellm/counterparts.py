@@ -116,7 +116,7 @@ NO_COUNTERPART: Mapping[str, str] = {
     " https://codestral.mistral.ai, api_key_env: CODESTRAL_API_KEY}",
     "oci": "Oracle's signatures are not spoken here; with an API key use the catalog's `oci-genai`",
     "snowflake": "use the catalog's `snowflake-cortex` with a programmatic access token",
-    "github": "GitHub Models is not in the catalog; put it under `providers` with a base_url",
+    "github": "GitHub Models was retired in July 2026",
     "github_copilot": "Copilot's device login is LiteLLM's own; the catalog's `github-copilot` takes a token",
     "predibase": "Predibase is not in the catalog; its OpenAI-compatible address can be put under `providers`",
 }

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from busbar.config.providers import CREDENTIAL_HEADERS, DEFAULT_AUTH
 from busbar.onboarding.litellm.accounts import Accounts, Literals, Overrides, host_name
-from busbar.onboarding.litellm.addresses import SAMPLE_URL, address
+from busbar.onboarding.litellm.addresses import SAMPLE_URL, address, callable_address
 from busbar.onboarding.litellm.advice import PARAMS
 from busbar.onboarding.litellm.clouds import Clouds
 from busbar.onboarding.litellm.counterparts import (
@@ -71,7 +71,7 @@ class Deployments:
             self._findings.left_out("model_list", "an entry needs model_name and litellm_params", place)
             return None
         place = f"{place} {named(group)}"
-        params = Params(self._with_credentials(given, place), place)
+        params = Params(self._callable(self._with_credentials(given, place), place), place)
         info = (
             Params(entry.get("model_info") or {}, place) if isinstance(entry.get("model_info") or {}, dict) else None
         )
@@ -87,6 +87,14 @@ class Deployments:
             self._findings.to_do("litellm_credential_name", "credential_list has no such name", place)
         return {**(found or {}), **{key: it for key, it in given.items() if key != "litellm_credential_name"}}
 
+    def _callable(self, given: Values, place: str) -> Values:
+        changed = {
+            key: callable_address(it) for key in ("api_base", "base_url") if isinstance(it := given.get(key), str)
+        }
+        if any(given[key] != it for key, it in changed.items()):
+            self._findings.changed("api_base", "a server that listens on 0.0.0.0 is called at 127.0.0.1 here", place)
+        return {**given, **changed}
+
     def _read(self, group: str, params: Params, info: Params) -> Deployment | None:
         prefix, model = _provider_and_model(params)
         if not model:
@@ -95,6 +103,11 @@ class Deployments:
         if not is_chat(model, info.take("mode")):
             self._findings.left_out(
                 "model_list", "Busbar serves chats; embeddings, pictures and sounds stay where they are", params.place
+            )
+            return None
+        if model == "*" and not prefix:
+            self._findings.left_out(
+                "wildcards", "Busbar lists its models by name; add those that you call under `models`", params.place
             )
             return None
         provider, upstream_model = self._account(prefix, model, params)

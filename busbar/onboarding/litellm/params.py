@@ -15,6 +15,8 @@ _REFERENCE = re.compile(r"os\.environ/([A-Za-z0-9_]{1,128})\Z")
 _NOT_A_NAME = re.compile(r"[^A-Z0-9]+")
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
+_OFF_SAYS = frozenset({"ssl_verify"})
+"""What is on where nothing is said."""
 
 
 class Params:
@@ -71,7 +73,12 @@ class Params:
 
     def left(self) -> list[str]:
         """Keys that nobody took, and that say something."""
-        return [key for key, value in self._values.items() if key not in self._taken and value not in (False, [], {})]
+        return [key for key, value in self._values.items() if key not in self._taken and _says(key, value)]
+
+
+def _says(key: str, value: Any) -> bool:
+    """An empty list says nothing, and `false` mostly that something is left as it is; 0 is a number like others."""
+    return key in _OFF_SAYS if value is False else value not in ([], {})
 
 
 def reference(value: str) -> Variable | None:

@@ -64,7 +64,7 @@ class SigV4Signer:
         added = {"x-amz-date": datetime.fromtimestamp(now, UTC).strftime(_TIMESTAMP)}
         if credentials.token:
             added["x-amz-security-token"] = credentials.token
-        signed = {name: value for name, value in headers.items() if name.lower() in ("host", "content-type")}
+        signed = {name: value for name, value in headers.items() if _is_signed(name.lower())}
         request = AWSRequest(method=method, url=url, headers={**signed, **added}, data=body)
         request.context["timestamp"] = added["x-amz-date"]
         auth = SigV4Auth(credentials, service, region)
@@ -75,6 +75,10 @@ class SigV4Signer:
 
     def __repr__(self) -> str:
         return f"SigV4Signer(region={self._region or self._default_region})"
+
+
+def _is_signed(name: str) -> bool:
+    return name in ("host", "content-type") or name.startswith("x-amz-")
 
 
 def sigv4_signer(credential: str, default_region: str | None = None) -> SigV4Signer:
