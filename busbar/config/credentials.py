@@ -171,6 +171,10 @@ class CredentialResolver:
             self._add(entry, "identity", f"auth entra needs one of {proof}")
         if not identity.managed_identity:
             self._required(entry, "tenant", "client_id")
+            return
+        for key in ("tenant", "authority"):
+            if proofs == ["managed_identity"] and getattr(identity, key) is not None:
+                self._add(entry, "identity", "a managed identity has its tenant from the machine", key)
 
     def _oauth(self, entry: ProviderEntry) -> None:
         identity = entry.identity

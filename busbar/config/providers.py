@@ -61,6 +61,7 @@ class ProviderResolver:
     def resolve(self, entry: ProviderEntry) -> ProviderConfig:
         """The provider that `entry` describes; incomplete where something was reported."""
         auth = entry.auth or DEFAULT_AUTH[entry.protocol]
+        self._variables(entry)
         return ProviderConfig(
             name=entry.name,
             protocol=entry.protocol,
@@ -88,6 +89,16 @@ class ProviderResolver:
         if complaint and not VARIABLE.search(filled):
             self._add(entry, "base_url", complaint)
         return filled.rstrip("/")
+
+    def _variables(self, entry: ProviderEntry) -> None:
+        """The operator's own must have a place; the catalog's may have lost theirs to another address."""
+        templates = (entry.base_url, entry.path, entry.stream_path, entry.count_path)
+        places = {name for template in templates if template is not None for name in VARIABLE.findall(template)}
+        own_file, _ = place(self._root, ("providers", entry.name))
+        for name in entry.variables:
+            file, _ = place(self._root, ("providers", entry.name, "variables", name))
+            if name not in places and file == own_file:
+                self._add(entry, "variables", f"no part of the address has {{{name}}} in it", name)
 
     def _filled(self, entry: ProviderEntry, key: str, template: str | None) -> str | None:
         """`template` with the operator's `variables` in it; `{model}` stays in a path until there is a request."""

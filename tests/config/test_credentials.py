@@ -74,6 +74,23 @@ def test_each_key_of_an_identity_goes_with_its_auth_styles_only(auth: str, key: 
         assert found == [f"identity.{key}: auth {auth} does not use this key"]
 
 
+def test_a_managed_identity_has_no_tenant_of_the_operators() -> None:
+    text = """
+providers:
+  p:
+    protocol: openai
+    base_url: https://a.example
+    auth: entra
+    identity: {managed_identity: true, tenant: t, authority: https://login.example}
+"""
+    with pytest.raises(ConfigErrors) as found:
+        loads(text, env={})
+    assert [line.partition("identity.")[2] for line in str(found.value).splitlines()] == [
+        "authority: a managed identity has its tenant from the machine",
+        "tenant: a managed identity has its tenant from the machine",
+    ]
+
+
 @pytest.mark.parametrize("auth", get_args(AuthStyle))
 def test_an_empty_list_of_keys_is_no_key(auth: str) -> None:
     assert complaints(auth, api_keys=[]) == ["api_keys: expected at least 1 in the list"]

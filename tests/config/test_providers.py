@@ -248,3 +248,16 @@ def test_a_file_is_bounded_and_utf_8(tmp_path: Path) -> None:
         read_text(large)
     with pytest.raises(ConfigErrors, match="not UTF-8 text"):
         read_text(binary)
+
+
+def test_a_variable_without_a_place_is_told() -> None:
+    entry = '{variables: {resource: mine, nonsense: x}, api_key: "${K}"}'
+    with pytest.raises(ConfigErrors) as found:
+        loads(f"providers: {{azure-openai: {entry}}}", env={"K": "k"})
+    assert str(found.value) == (
+        "config.yaml:1: providers.azure-openai.variables.nonsense: no part of the address has {nonsense} in it"
+    )
+    moved = '{base_url: "https://bedrock-runtime.eu-west-1.amazonaws.com", api_key: "${K}"}'
+    assert loads(f"providers: {{bedrock-api-key: {moved}}}", env={"K": "k"}).providers, (
+        "the catalog's own may lose it"
+    )
