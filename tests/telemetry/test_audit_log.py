@@ -20,9 +20,12 @@ from busbar.telemetry.audit_log import AuditLog, AuditLogUnusable
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     audit = logging.getLogger("busbar.audit")
+    before = audit.level
+    audit.setLevel(logging.NOTSET)  # whatever ran before
     yield
     assert audit.handlers == [], "a log that is closed leaves nothing behind"
     assert audit.level == logging.NOTSET
+    audit.setLevel(before)
 
 
 def lines(path: Path) -> list[Any]:
