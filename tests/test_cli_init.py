@@ -193,8 +193,12 @@ class Terminal:
         os.write(self._ours, (text + end).encode())
 
     def interrupt(self) -> None:
+        """Until it is heard: a signal that comes just before the read is noticed after it."""
         self.shown = ""
-        self._process.send_signal(signal.SIGINT)
+        while self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            if select.select([self._ours], [], [], 3.0)[0]:
+                return
 
     def end(self) -> int:
         while data := self._read():
@@ -305,7 +309,7 @@ def test_leaving_at_the_last_question_leaves_the_file_that_is_written(here: Path
     terminal.answer("")
     terminal.until("which models?")
     terminal.answer("claude-haiku-5-5")
-    terminal.until("Ask claude-haiku-5-5 one question now")
+    terminal.until("a cent. [y/N] ")
     if how == "Ctrl-C":
         terminal.interrupt()
     else:

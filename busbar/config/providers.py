@@ -91,10 +91,13 @@ class ProviderResolver:
         return filled.rstrip("/")
 
     def _variables(self, entry: ProviderEntry) -> None:
-        """The operator's own must have a place; the catalog's may have lost theirs to another address."""
+        """The operator's must have a place in the catalog's address. Beside an address of the operator's own they may
+        be left from another, and what is missing there is told anyway."""
         templates = (entry.base_url, entry.path, entry.stream_path, entry.count_path)
         places = {name for template in templates if template is not None for name in VARIABLE.findall(template)}
         own_file, _ = place(self._root, ("providers", entry.name))
+        if place(self._root, ("providers", entry.name, "base_url"))[0] == own_file:
+            return
         for name in entry.variables:
             file, _ = place(self._root, ("providers", entry.name, "variables", name))
             if name not in places and file == own_file:
