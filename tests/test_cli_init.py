@@ -200,9 +200,12 @@ class Terminal:
             if select.select([self._ours], [], [], 3.0)[0]:
                 return
 
-    def end(self) -> int:
-        while data := self._read():
+    def end(self, secs: float = 30.0) -> int:
+        end = time.monotonic() + secs
+        while select.select([self._ours], [], [], max(0.0, end - time.monotonic()))[0] and (data := self._read()):
             self.shown += data
+        if self._process.poll() is None and time.monotonic() >= end:
+            self._process.kill()
         os.close(self._ours)
         return self._process.wait(20)
 
