@@ -304,3 +304,12 @@ def test_a_framing_that_the_dialect_does_not_have_is_exit_code_2(capsys: pytest.
     ways = ["translate", "--kind", "stream", "--framing", "array", "--from", "openai", "--to", "cohere", "-"]
     assert main(ways) == 2
     assert "cohere has no framing array" in capsys.readouterr().err
+
+
+def test_whoever_reads_only_the_beginning_sees_no_traceback() -> None:
+    command = [sys.executable, "-m", "busbar", "schema"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None, "it is a pipe"
+    process.stdout.close()
+    _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, b"")

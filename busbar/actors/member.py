@@ -61,9 +61,8 @@ class MemberSpec(Struct, frozen=True, kw_only=True):
 
     def is_same_backend(self, other: MemberSpec) -> bool:
         """Whether what is known of one holds for the other."""
-        return (self.model, self.provider, self.protocol, self.identity) == (
-            *(other.model, other.provider, other.protocol, other.identity),
-        )
+        mine = (self.model, self.provider, self.protocol, self.identity)
+        return mine == (other.model, other.provider, other.protocol, other.identity)
 
 
 class _Permit(Struct, frozen=True):

@@ -123,3 +123,8 @@ def test_what_came_out_of_a_variable_and_is_called_like_a_secret_is_taken_for_on
     found = changes(before, after)
     assert [change.path for change in found] == ["providers.p.body.access_token", "providers.p.identity.token_url"]
     assert not [change for change in found if "hidden" in f"{change} {change!r}"]
+
+
+def test_of_a_command_only_the_program_is_shown() -> None:
+    text = BASE.replace("openai: {}", "openai: {api_key_command: [pass, show, hush-hush]}")
+    assert shown(loads(text, env=ENV))["providers"]["openai"]["keys"][0]["command"] == ["pass", "***", "***"]

@@ -8,6 +8,8 @@ import gc
 import msgspec
 import pytest
 
+from busbar.protocols.body import Body
+
 from .asks import INGRESSES, PATHS, ask, error_of
 from .world import World
 
@@ -651,3 +653,12 @@ async def test_nothing_is_left_after_a_day_of_trouble() -> None:
         gc.collect()
         # Idle keep-alive connections of the test's own client are tasks of the server.
         assert len(asyncio.all_tasks()) <= before + 12
+
+
+async def test_a_prompt_is_not_kept_while_its_answer_streams() -> None:
+    async with World({"gpt": "openai:fault-paced-50"}) as world:
+        request = ask("openai", "gpt", stream=True)
+        async with world.http.post(PATHS["openai"], json=request) as response:
+            await response.content.readany()
+            assert [body.raw for body in gc.get_objects() if isinstance(body, Body) and body.raw] == []
+            assert (await response.read()).endswith(b"data: [DONE]\n\n")

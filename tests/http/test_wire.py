@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from busbar.http.ports import UpstreamRequest
 from busbar.http.wire import UnsafeHeader, answer_head, chunk
 
 
@@ -27,3 +28,8 @@ def test_a_line_break_in_a_header_never_reaches_the_wire(text: str, evil: str, i
     headers = {f"x{evil}y" if in_name else "x": text if in_name else text + evil + "y: z"}
     with pytest.raises(UnsafeHeader):
         answer_head(200, headers, "")
+
+
+def test_a_request_to_a_provider_is_shown_without_its_headers_and_its_body() -> None:
+    request = UpstreamRequest("https://a.example/v1", {"authorization": "Bearer hush-hush"}, b"what was asked")
+    assert repr(request) == "UpstreamRequest(POST https://a.example/v1)"

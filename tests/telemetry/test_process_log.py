@@ -15,7 +15,7 @@ import pytest
 
 from busbar.config import loads
 from busbar.config.secret import Secret
-from busbar.telemetry.process_log import LINE_CHARS_MAX, Masker, configure, secrets_in
+from busbar.telemetry.process_log import LINE_CHARS_MAX, Behind, Masker, configure, secrets_in
 
 Form = Literal["human", "json"]
 FORMS: tuple[Form, ...] = ("human", "json")
@@ -248,3 +248,11 @@ def test_a_reader_of_the_log_that_stands_still_holds_nobody_up() -> None:
         assert process.stdout.readline() == b"True\n"  # nobody has read a byte of standard error
         assert process.stderr is not None
         assert process.stderr.read().count(b"\n") >= 100
+
+
+def test_a_log_that_is_closed_waits_for_nobody() -> None:
+    behind = Behind(logging.NullHandler())
+    behind.close()
+    behind._thread.join(10)
+    behind.flush()  # as `logging` does when the process ends
+    assert behind._records.empty(), "nothing is put where nobody takes it"
