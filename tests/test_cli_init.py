@@ -160,6 +160,11 @@ def test_a_catalog_of_ones_own_that_does_not_hold_is_told(here: Path, capsys: py
 # --- at a terminal
 
 
+def _hear_ctrl_c() -> None:
+    """Whoever starts the tests in the background of a shell has the signal ignored, and so would all children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """`busbar init` with somebody at it."""
 
@@ -173,6 +178,7 @@ class Terminal:
             stderr=theirs,
             cwd=folder,
             env={**kept, **env},
+            preexec_fn=_hear_ctrl_c,
         )
         os.close(theirs)
         self.shown = ""
@@ -192,13 +198,14 @@ class Terminal:
         self.shown = ""
         os.write(self._ours, (text + end).encode())
 
-    def interrupt(self) -> None:
+    def interrupt(self, tries: int = 10) -> None:
         """Until it is heard: a signal that comes just before the read is noticed after it."""
         self.shown = ""
-        while self._process.poll() is None:
+        for _ in range(tries):
             self._process.send_signal(signal.SIGINT)
-            if select.select([self._ours], [], [], 3.0)[0]:
+            if select.select([self._ours], [], [], 3.0)[0] or self._process.poll() is not None:
                 return
+        pytest.fail("Ctrl-C is not heard")
 
     def end(self, secs: float = 30.0) -> int:
         end = time.monotonic() + secs
