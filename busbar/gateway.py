@@ -158,7 +158,7 @@ class BusbarGateway:
         self._generation = generation = Generation(config, lanes, directory, governed, lasting)
         generation.prober.start()
         self._dispatch = Dispatch(generation.shift, Routes(PROTOCOLS.values()))
-        self._front = Front(Screen(self._dispatch.handle, lambda: self.config).handle, limits)
+        self._front = Front(Screen(self._dispatch.handle, lambda: self.config).handle, limits, self._dispatch)
         shared = config.worker is not None
         self.host, self.port = await self._front.listen(self.host, self.port, config.tls, shared=shared)
         if config.worker is not None and config.workers_control is not None:

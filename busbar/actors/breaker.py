@@ -21,7 +21,9 @@ The cell knows no policy: it counts, and opens when it is told to, for as long a
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
+from typing import Final
 
 from msgspec import Struct
 
@@ -33,6 +35,10 @@ class CellState(enum.Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+
+CLOSED: Final = CellState.CLOSED
+"""A name of its own: each request asks for it, and to look a member up in its Enum costs ten times as much."""
 
 
 class Ticket(Struct, frozen=True):
@@ -50,6 +56,7 @@ class BreakerCell:
         "_held",
         "_outcomes",
         "_probe_out",
+        "_ticket",
         "benched_until",
         "consecutive_failures",
         "epoch",
@@ -66,8 +73,10 @@ class BreakerCell:
         self._failures = 0
         self._probe_out = False
         self._held = False
-        self.state = CellState.CLOSED
+        self.state: CellState = CLOSED
         self.epoch = 0
+        self._ticket = Ticket(0, probe=False)
+        """The one that all requests of this epoch share, but for the probe."""
         self.streak = 0
         """Openings in a row without a recovery between them."""
         self.trips = 0
@@ -79,16 +88,14 @@ class BreakerCell:
     def usable_from(self) -> float:
         """The time from which a request would be admitted: 0 while the cell is closed, infinity while a probe is in
         flight. In between, whoever is admitted is the probe."""
-        match self.state:
-            case CellState.CLOSED:
-                return 0.0
-            case CellState.OPEN | CellState.HALF_OPEN:
-                return float("inf") if self._held or self._probe_out else self.open_until
+        if self.state is CLOSED:
+            return 0.0
+        return math.inf if self._held or self._probe_out else self.open_until
 
     def admit(self, now: float) -> Ticket | None:
         """A ticket for one request, or None. After a cooldown the one that is admitted is the probe."""
-        if self.state is CellState.CLOSED:
-            return Ticket(self.epoch, probe=False)
+        if self.state is CLOSED:
+            return self._ticket
         if now < self.usable_from():
             return None
         self.state = CellState.HALF_OPEN
@@ -97,11 +104,11 @@ class BreakerCell:
 
     def admit_anyway(self) -> Ticket:
         """A ticket whatever the state: its request has a say only while the cell is closed."""
-        return Ticket(self.epoch, probe=False)
+        return self._ticket
 
     def hold(self) -> bool:
         """Keeps the probe's place for an active probe. False when there is nothing to find out, or a probe is out."""
-        if self.state is CellState.CLOSED or self._probe_out or self._held:
+        if self.state is CLOSED or self._probe_out or self._held:
             return False
         self._held = True
         return True
@@ -118,7 +125,7 @@ class BreakerCell:
         """Whether what `ticket`'s request met still concerns this cell."""
         if ticket.epoch != self.epoch:
             return False
-        return self.state is CellState.CLOSED or ticket.probe
+        return self.state is CLOSED or ticket.probe
 
     def count(self, *, failed: bool, now: float) -> None:
         """Counts one outcome in the window. The caller has asked `has_say`."""
@@ -138,18 +145,18 @@ class BreakerCell:
 
     def trip(self, now: float, cooldown_secs: float) -> None:
         """Opens the cell. The caller has asked `has_say`, so the cell is Closed, or HalfOpen with this probe."""
-        if self.state is CellState.CLOSED:
+        if self.state is CLOSED:
             self.trips += 1
         self.state = CellState.OPEN
-        self.epoch += 1
+        self._begin_epoch()
         self.streak += 1
         self.open_until = now + cooldown_secs
         self._probe_out = False
 
     def close(self) -> None:
         """The member is well again: everything that was held against it is forgotten."""
-        self.state = CellState.CLOSED
-        self.epoch += 1
+        self.state = CLOSED
+        self._begin_epoch()
         self.streak = 0
         self.open_until = self.benched_until = 0.0
         self.consecutive_failures = 0
@@ -167,6 +174,10 @@ class BreakerCell:
             f"BreakerCell({self.state.value}, epoch={self.epoch}, streak={self.streak}, "
             f"open_until={self.open_until:g}, outcomes={len(self._outcomes)}, failures={self._failures})"
         )
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self._ticket = Ticket(self.epoch, probe=False)
 
     def _expire(self, now: float) -> None:
         oldest = now - self.window_secs

@@ -14,7 +14,7 @@ ones) does what its step says, tells it what came of it, and is told the next:
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -104,23 +104,23 @@ class Failing(Struct, frozen=True):
 class Journey:
     """One request's. `fallbacks` are the destinations that others may name."""
 
-    __slots__ = (
-        "_again",
-        "_base",
-        "_context_above",
-        "_current",
-        "_destination",
-        "_failure",
-        "_fallbacks",
-        "_nobody",
-        "_tried",
-        "_visited",
-        "_waited",
-        "attempts",
-        "decisions",
-        "failed_over",
-        "started_at",
-    )
+    attempts = 0
+    failed_over: Sequence[tuple[str, str]] = ()
+    """(pool, reason) of each attempt that one at another member followed."""
+
+    _visited: frozenset[str] = frozenset()
+    """Destinations that had nobody."""
+    _tried: frozenset[str] = frozenset()
+    _context_above: int | None = None
+    _current: Assignment | None = None
+    _again = 0
+    """How often the current member was tried again at once."""
+    _waited = False
+    """Whether the current member's `Retry-After` was waited out."""
+    _nobody: Exhausted | None = None
+    """What the pools that had nobody said, taken together."""
+    _failure: tuple[str, str] | None = None
+    """(pool, reason) of the last attempt."""
 
     def __init__(
         self, destination: Destination, fallbacks: Mapping[str, Destination], route: Route, now: float
@@ -131,22 +131,7 @@ class Journey:
         self._fallbacks = fallbacks
         self._base = route
         self.started_at = now
-        self._visited = {destination.name}
-        self._tried: frozenset[str] = frozenset()
-        self._context_above: int | None = None
-        self._current: Assignment | None = None
-        self._again = 0
-        """How often the current member was tried again at once."""
-        self._waited = False
-        """Whether the current member's `Retry-After` was waited out."""
-        self._nobody: Exhausted | None = None
-        """What the pools that had nobody said, taken together."""
-        self._failure: tuple[str, str] | None = None
-        """(pool, reason) of the last attempt."""
-        self.attempts = 0
         self.decisions: list[Decision] = []
-        self.failed_over: list[tuple[str, str]] = []
-        """(pool, reason) of each attempt that one at another member followed."""
 
     @property
     def deadline(self) -> float:
@@ -158,7 +143,7 @@ class Journey:
     def assigned(self, assignment: Assignment, now: float) -> Try:
         self._note(assignment.member, assignment.passed_over, now, assignment)
         if self._current is None and self._failure is not None:
-            self.failed_over.append(self._failure)
+            self.failed_over = (*self.failed_over, self._failure)
         self._current = assignment
         self.attempts += 1
         return Try(assignment, max(0.0, self.deadline - now))
@@ -174,9 +159,9 @@ class Journey:
         if now >= self.deadline:
             return GiveUp(Verdict.DEADLINE)
         self._nobody = reply if self._nobody is None else _together(self._nobody, reply)
+        self._visited |= {self._destination.name}
         fallback = self._destination.fallback
         if fallback is not None and fallback not in self._visited:
-            self._visited.add(fallback)
             self._destination = self._fallbacks[fallback]
             return self._ask()
         return GiveUp(Verdict.EXHAUSTED, self._nobody)
@@ -237,6 +222,8 @@ class Journey:
         self._waited = False
 
     def _ask(self) -> Ask:
+        if not self.attempts and not self._visited:
+            return Ask(self._destination, replace(self._base, wait_until=self.deadline))
         only = self._base.only
         if self._staying and self._current is not None:
             only = frozenset({self._current.member})

@@ -7,8 +7,8 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from busbar.actors.breaker import CellState, Ticket
-from busbar.actors.membership import Membership
+from busbar.actors.breaker import CLOSED
+from busbar.actors.membership import ExaminationPermit, Membership, RequestPermit
 from busbar.actors.messages import (
     Acquire,
     Assignment,
@@ -18,7 +18,6 @@ from busbar.actors.messages import (
     Leave,
     MemberChanged,
     MemberStarted,
-    Refusal,
     Refused,
     Reinstate,
     Release,
@@ -65,19 +64,6 @@ class MemberSpec(Struct, frozen=True, kw_only=True):
         return mine == (other.model, other.provider, other.protocol, other.identity)
 
 
-class _Permit(Struct, frozen=True):
-    """One request that holds a slot."""
-
-    pool: str
-    ticket: Ticket
-
-
-class _ExaminationPermit(Struct, frozen=True):
-    """An active probe that holds a slot, and the probe's place in the cells of these pools."""
-
-    held: tuple[str, ...]
-
-
 class Member(LoopActor):
     """Understands Join, Leave, Acquire, Report, Release, Examine, Reinstate, Respec, Retire, Snapshot.
 
@@ -89,7 +75,8 @@ class Member(LoopActor):
         super().__init__()
         self._spec = spec
         self._pools: dict[str, Membership] = {}
-        self._permits: dict[int, _Permit | _ExaminationPermit] = {}
+        self._wants_load = False  # one of them does
+        self._permits: dict[int, RequestPermit | ExaminationPermit] = {}
         self._spent = 0  # of the lifetime budget, whether there is one now or not
         self._ttft_ms: float | None = None
         self._ok = self._err = self._client_fault = 0
@@ -107,6 +94,7 @@ class Member(LoopActor):
     def join(self, message: Join) -> None:
         known = self._pools.get(message.pool)
         self._pools[message.pool] = Membership.of(message, known, self._spec.max_concurrent)
+        self._wants_load = any(membership.wants_load for membership in self._pools.values())
         self._tell_pools()
 
     @handles(Leave)
@@ -141,14 +129,16 @@ class Member(LoopActor):
         ticket = None
         if membership is not None and self._takes(membership):
             cell = membership.cell
-            ticket = cell.admit_anyway() if message.last_resort else cell.admit(self.clock.now())
+            anyway = message.last_resort or cell.state is CLOSED  # a closed cell does not ask for the time
+            ticket = cell.admit_anyway() if anyway else cell.admit(self.clock.now())
         if membership is None or ticket is None:
             self._tell_pools()
             return Forward(message.ref, Refused(route=message.route, member=self._spec.model))
-        permit = self._hand_out(_Permit(message.pool, ticket))
+        permit = self._hand_out(RequestPermit(message.pool, ticket))
         membership.busy += 1
         self._spent += 1
-        self._tell_pools()
+        if ticket.probe or self._wants_load or not self._takes(membership):  # else everybody knows already
+            self._tell_pools()
         return Assignment(
             member=self._spec.model,
             ref=self.ref,
@@ -162,14 +152,21 @@ class Member(LoopActor):
 
     @handles(Report)
     def report(self, message: Report) -> None:
+        quiet = self._is_quiet(message)
         match self._permits.pop(message.permit, None):
-            case _Permit() as permit:
+            case RequestPermit() as permit:
                 membership = self._give_back(permit, refund=message.refund)
-                self._forget_idle()
                 verdict = self._count(message.outcome)
-                if membership.cell.has_say(permit.ticket):
-                    self._judge(membership, permit, message.outcome, verdict=verdict)
-            case _ExaminationPermit() as examination:
+                if quiet:
+                    if membership.cell.has_say(permit.ticket):
+                        membership.cell.count(failed=False, now=self.clock.now())
+                    if not self._wants_load:
+                        return
+                else:
+                    self._forget_idle()
+                    if membership.cell.has_say(permit.ticket):
+                        self._judge(membership, permit, message.outcome, verdict=verdict)
+            case ExaminationPermit() as examination:
                 self._examined(examination, message.outcome)
                 self._forget_idle()
             case None:
@@ -179,10 +176,10 @@ class Member(LoopActor):
     @handles(Release)
     def release(self, message: Release) -> None:
         match self._permits.pop(message.permit, None):
-            case _Permit() as permit:
+            case RequestPermit() as permit:
                 self._give_back(permit, refund=message.refund).cell.give_back(permit.ticket)
                 self._forget_idle()
-            case _ExaminationPermit(held):
+            case ExaminationPermit(held):
                 for membership in (self._pools[pool] for pool in held if pool in self._pools):
                     membership.cell.let_go()
                 self._forget_idle()
@@ -193,15 +190,15 @@ class Member(LoopActor):
     @handles(Examine)
     def examine(self, message: Examine) -> Examination | None:
         """An active probe takes a slot, but nothing of the lifetime budget."""
-        examined_already = any(isinstance(permit, _ExaminationPermit) for permit in self._permits.values())
+        examined_already = any(isinstance(permit, ExaminationPermit) for permit in self._permits.values())
         if examined_already or len(self._permits) >= self._spec.max_concurrent:
             return None
         cells = {pool: membership.cell for pool, membership in self._pools.items()}
         held = tuple(pool for pool, cell in cells.items() if cell.hold())
-        in_flight = any(cell.state is not CellState.CLOSED for pool, cell in cells.items() if pool not in held)
+        in_flight = any(cell.state is not CLOSED for pool, cell in cells.items() if pool not in held)
         if not held and (message.only_open or in_flight):
             return None
-        permit = self._hand_out(_ExaminationPermit(held))
+        permit = self._hand_out(ExaminationPermit(held))
         self._tell_pools()
         return Examination(ref=self.ref, permit=permit, open_in=held)
 
@@ -216,7 +213,10 @@ class Member(LoopActor):
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         now = self.clock.now()
-        refusals = [self._refusal(membership, now) for membership in self._pools.values()]
+        budget_left = self._budget != 0
+        free = self._spec.max_concurrent - len(self._permits)
+        refusals = [it.refusal(now, free, budget_left=budget_left) for it in self._pools.values()]
+        cells = {pool: membership.shown(now) for pool, membership in self._pools.items()}
         usable = None in refusals or not refusals
         spec = self._spec
         return {
@@ -226,15 +226,17 @@ class Member(LoopActor):
             "pools": list(self._pools),
             "max_concurrent": spec.max_concurrent,
             "inflight": len(self._permits),
-            "free_slots": max(0, spec.max_concurrent - len(self._permits)),
+            "free_slots": max(0, free),
             "ok": self._ok,
             "err": self._err,
             "client_fault": self._client_fault,
             "ttft_ms": None if self._ttft_ms is None else round(self._ttft_ms, 1),
             "usable": usable,
             "availability": "available" if usable else next(r.value for r in refusals if r is not None),
-            "cooldown_remaining_s": self._soonest_cooldown(now),
-            "cells": {pool: membership.shown(now) for pool, membership in self._pools.items()},
+            "cooldown_remaining_s": min(
+                (cell["cooldown_remaining_s"] for cell in cells.values() if cell["state"] == "open"), default=0.0
+            ),
+            "cells": cells,
             "budget": None if self._budget == UNLIMITED else self._budget,
         }
 
@@ -247,38 +249,58 @@ class Member(LoopActor):
         return UNLIMITED if most == UNLIMITED else max(0, most - self._spent)
 
     def _takes(self, membership: Membership) -> bool:
-        unwilling = membership.drained or membership.leaving
-        return self._budget != 0 and self._has_room(membership) and not unwilling
+        """Whether there is a slot for it, and nothing but its cell may speak against taking it."""
+        spec = self._spec
+        return (
+            membership.busy < membership.slots
+            and len(self._permits) < spec.max_concurrent
+            and (spec.max_requests == UNLIMITED or self._spent < spec.max_requests)
+            and not (membership.drained or membership.leaving)
+        )
 
     def _forget_idle(self) -> None:
         """Forgets pools that have left and hold nothing here; a retired member that none lists any more stops."""
         for pool, membership in list(self._pools.items()):
             if membership.leaving and not membership.busy:
                 del self._pools[pool]
+        self._wants_load = any(membership.wants_load for membership in self._pools.values())
         if self._retired and not self._pools and not self._permits:
             self.stop()
 
-    def _has_room(self, membership: Membership) -> bool:
-        return len(self._permits) < self._spec.max_concurrent and membership.busy < membership.slots
-
-    def _hand_out(self, permit: _Permit | _ExaminationPermit) -> int:
+    def _hand_out(self, permit: RequestPermit | ExaminationPermit) -> int:
         number = self._next_permit
         self._next_permit += 1
         self._permits[number] = permit
         return number
 
-    def _give_back(self, permit: _Permit, *, refund: bool) -> Membership:
+    def _give_back(self, permit: RequestPermit, *, refund: bool) -> Membership:
         if refund:
             self._spent -= 1
         membership = self._pools[permit.pool]
         membership.busy -= 1
         return membership
 
+    def _is_quiet(self, message: Report) -> bool:
+        """Whether this changes nothing but counters and the load: a success in a closed cell, under a policy that has
+        no word on those, at a member that had a slot to spare all along."""
+        permit = self._permits.get(message.permit)
+        if not isinstance(permit, RequestPermit):
+            return False
+        membership = self._pools[permit.pool]
+        return (
+            message.outcome.failure is None
+            and membership.cell.state is CLOSED
+            and membership.policy.passes_success
+            and self._takes(membership)
+        )
+
     def _count(self, outcome: Outcome) -> bool:
         """Counts for `/stats`; says whether the outcome is a verdict on the member."""
         if outcome.failure is None:
             self._ok += 1
-            self._smooth(outcome.latency_ms)
+            latency_ms, before = outcome.latency_ms, self._ttft_ms
+            if latency_ms is not None:
+                self._ttft_ms = latency_ms if before is None else before + SMOOTHING * (latency_ms - before)
             return True
         match disposition(outcome.failure):
             case Disposition.TRANSIENT | Disposition.HARD_DOWN:
@@ -290,14 +312,9 @@ class Member(LoopActor):
             case Disposition.CONTEXT_LENGTH:
                 return False
 
-    def _smooth(self, latency_ms: float | None) -> None:
-        if latency_ms is not None:
-            before = self._ttft_ms
-            self._ttft_ms = latency_ms if before is None else before + SMOOTHING * (latency_ms - before)
-
     # --- judging
 
-    def _judge(self, membership: Membership, permit: _Permit, outcome: Outcome, *, verdict: bool) -> None:
+    def _judge(self, membership: Membership, permit: RequestPermit, outcome: Outcome, *, verdict: bool) -> None:
         """Counts a verdict in the cell, asks the pool's policy what it means, and does what it says."""
         cell, now = membership.cell, self.clock.now()
         if verdict:
@@ -343,7 +360,7 @@ class Member(LoopActor):
             cell.close()
         cell.give_back(permit.ticket)
 
-    def _examined(self, examination: _ExaminationPermit, outcome: Outcome) -> None:
+    def _examined(self, examination: ExaminationPermit, outcome: Outcome) -> None:
         """Success closes every cell. A failure counts where a request's would, and where the cooldown is over."""
         now = self.clock.now()
         failure = outcome.failure
@@ -356,43 +373,26 @@ class Member(LoopActor):
                 cell.let_go()
             if not verdict:
                 continue
-            if well and cell.state is not CellState.CLOSED:
+            if well and cell.state is not CLOSED:
                 cell.close()
-            elif cell.state is CellState.CLOSED or (probe and cell.is_due(now)):
-                ticket = cell.admit_anyway() if cell.state is CellState.CLOSED else cell.admit(now)
+            elif cell.state is CLOSED or (probe and cell.is_due(now)):
+                ticket = cell.admit_anyway() if cell.state is CLOSED else cell.admit(now)
                 assert ticket is not None, "a cell that is due admits its probe"
-                self._judge(membership, _Permit(pool, ticket), outcome, verdict=True)
+                self._judge(membership, RequestPermit(pool, ticket), outcome, verdict=True)
 
     # --- what the pools are told
 
     def _tell_pools(self) -> None:
         """Tells each pool what has changed for it since it was last told; nothing when nothing has."""
         free = self._spec.max_concurrent - len(self._permits)
+        budget_left = self._budget != 0
         for membership in self._pools.values():
             if membership.leaving:
                 continue
-            availability = membership.availability(free, budget_left=self._budget != 0, ttft_ms=self._ttft_ms)
+            availability = membership.availability(free, budget_left=budget_left, ttft_ms=self._ttft_ms)
             if availability != membership.told:
                 membership.told = availability
                 membership.ref.tell(MemberChanged(member=self._spec.model, availability=availability, ref=self.ref))
-
-    def _refusal(self, membership: Membership, now: float) -> Refusal | None:
-        cell = membership.cell
-        if membership.drained:
-            return Refusal.DRAINING
-        if self._budget == 0:
-            return Refusal.BUDGET_EXHAUSTED
-        if now < cell.usable_from():
-            return Refusal.BREAKER_OPEN if cell.open_until > now else Refusal.PROBE_IN_FLIGHT
-        return None if self._has_room(membership) else Refusal.AT_CAPACITY
-
-    def _soonest_cooldown(self, now: float) -> float:
-        waits = [
-            max(0.0, membership.cell.open_until - now)
-            for membership in self._pools.values()
-            if membership.cell.state is CellState.OPEN
-        ]
-        return round(min(waits, default=0.0), 3)
 
 
 class PolicyFailed(Exception):

@@ -7,12 +7,25 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from busbar.actors.breaker import BreakerCell, CellState
-from busbar.actors.messages import Availability, Join, Load
+from busbar.actors.breaker import BreakerCell, CellState, Ticket
+from busbar.actors.messages import Availability, Join, Load, Refusal
 from busbar.actors.runtime import LoopRef
 from busbar.actors.supervision import CellView, Directive, Outcome, Resume, SupervisionPolicy
 
 logger = logging.getLogger("busbar.actors")
+
+
+class RequestPermit(Struct, frozen=True):
+    """One request that holds a slot."""
+
+    pool: str
+    ticket: Ticket
+
+
+class ExaminationPermit(Struct, frozen=True):
+    """An active probe that holds a slot, and the probe's place in the cells of these pools."""
+
+    held: tuple[str, ...]
 
 
 class Membership(Struct, kw_only=True):
@@ -79,6 +92,16 @@ class Membership(Struct, kw_only=True):
             drained=self.drained,
             load=load,
         )
+
+    def refusal(self, now: float, free: int, *, budget_left: bool) -> Refusal | None:
+        """Why the member takes nothing from the pool now, for `/stats`. `free`: of its slots."""
+        if self.drained:
+            return Refusal.DRAINING
+        if not budget_left:
+            return Refusal.BUDGET_EXHAUSTED
+        if now < self.cell.usable_from():
+            return Refusal.BREAKER_OPEN if self.cell.open_until > now else Refusal.PROBE_IN_FLIGHT
+        return None if free > 0 and self.busy < self.slots else Refusal.AT_CAPACITY
 
     def shown(self, now: float) -> dict[str, Any]:
         """For `/stats`."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -186,7 +187,7 @@ class Acquire(Struct, frozen=True, kw_only=True):
     """The pool's own, for a refusal: a member that has just been restarted knows no pools yet."""
     route: Route
     terms: Terms = Terms()
-    passed_over: dict[str, Refusal] = {}
+    passed_over: Mapping[str, Refusal] = {}
     """Why others of the pool are not asked."""
     last_resort: bool = False
     """Whatever the breaker says: nobody is better."""
@@ -253,13 +254,13 @@ class Assignment(Struct, frozen=True, kw_only=True):
     probe: bool = False
     last_resort: bool = False
     terms: Terms = Terms()
-    passed_over: dict[str, Refusal] = {}
+    passed_over: Mapping[str, Refusal] = {}
 
 
 class Exhausted(Struct, frozen=True, kw_only=True):
     """Nobody can take the request now. `reasons` says why, member by member, for those that were not tried."""
 
-    reasons: dict[str, Refusal]
+    reasons: Mapping[str, Refusal]
     retry_after_secs: float
     """Until the soonest could take one: at least 1 s; 2 s when all that is missing is a free slot."""
 

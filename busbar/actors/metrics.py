@@ -1,9 +1,12 @@
-"""Metrics: what has happened, counted. The sink of the one telemetry message that a request costs."""
+"""Metrics: what has happened, counted. The sink of the one telemetry message that a request costs.
+
+While a request is served, what is told of it is only put down. It is counted and handed on with its batch, where the
+same work costs less than half, as its code and its data are at hand; or before an answer that it belongs in.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from busbar.actors.messages import Snapshot
@@ -15,10 +18,10 @@ DROPPED_PATHS_MAX = 1024
 """Different field paths that are counted one by one; further ones count as `(other)`."""
 
 BATCH = 64
-"""Requests that are handed on at once, so that a request costs one message, and a bit of another."""
+"""Requests that are counted and handed on at once, so that a request costs one message, and a bit of another."""
 
 HAND_ON_SECS = 1.0
-"""A request is handed on within this time."""
+"""A request is counted and handed on within this time."""
 
 
 Key = TypeVar("Key", bound=tuple[str, ...])
@@ -46,10 +49,11 @@ class Metrics(LoopActor):
         self._sinks_told = sinks
         self._sinks = [*sinks] if journal is None else [journal, *sinks]
         """Each understands RequestsDone, and drops what is too much for it."""
-        self._to_hand_on: list[RequestDone] = []
+        self._told: list[RequestDone] = []
+        """Neither counted nor handed on; fewer than BATCH."""
         self._timer = False
         self._tallies = Tallies(labels)
-        self._dropped_paths: Counter[str] = Counter()
+        self._dropped_paths: dict[str, int] = {}
 
     def on_stop(self) -> None:
         """The sinks were started before, and stop after this."""
@@ -57,12 +61,9 @@ class Metrics(LoopActor):
 
     @handles(RequestDone)
     def request_done(self, message: RequestDone) -> None:
-        self._tallies.add(message)
-        for path in message.dropped_fields:
-            known = path in self._dropped_paths or len(self._dropped_paths) < DROPPED_PATHS_MAX
-            self._dropped_paths[path if known else "(other)"] += 1
-        self._to_hand_on.append(message)
-        if len(self._to_hand_on) >= BATCH:
+        told = self._told
+        told.append(message)
+        if len(told) >= BATCH:
             self._hand_on()
         elif not self._timer:
             self._timer = True
@@ -75,6 +76,7 @@ class Metrics(LoopActor):
 
     @handles(Relabel)
     def relabel(self, message: Relabel) -> None:
+        self._hand_on()
         self._tallies.relabel(message.labels)
         self.renew_with(self._journal, self._sinks_told, message.labels)
 
@@ -88,11 +90,13 @@ class Metrics(LoopActor):
 
     @handles(Tally)
     def tally(self, _message: Tally) -> Tallied:
+        self._hand_on()
         return self._tallies.tallied()
 
     @handles(Snapshot)
     def snapshot(self, _message: Snapshot) -> dict[str, Any]:
         """What has happened, for `/stats`."""
+        self._hand_on()
         tallies = self._tallies
         return {
             "requests": _rows(("ingress_protocol", "pool", "outcome"), tallies.requests()),
@@ -108,11 +112,23 @@ class Metrics(LoopActor):
         return None if self._journal is None else Forward(self._journal, question)
 
     def _hand_on(self) -> None:
-        batch, self._to_hand_on = self._to_hand_on, []
-        if batch:
-            message = RequestsDone(batch)
-            for sink in self._sinks:
-                sink.tell(message)
+        """And counts what it hands on."""
+        batch, self._told = self._told, []
+        if not batch:
+            return
+        message = RequestsDone(batch)
+        for sink in self._sinks:
+            sink.tell(message)
+        for request in batch:
+            self._tallies.add(request)
+            if request.dropped_fields:
+                self._count_dropped(request.dropped_fields)
+
+    def _count_dropped(self, paths: Iterable[str]) -> None:
+        counts = self._dropped_paths
+        for path in paths:
+            key = path if path in counts or len(counts) < DROPPED_PATHS_MAX else "(other)"
+            counts[key] = counts.get(key, 0) + 1
 
 
 def _rows(labels: tuple[str, ...], counts: Mapping[Key, int]) -> list[dict[str, Any]]:

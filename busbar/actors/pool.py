@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from busbar.actors.lines import Line, PoolMember
 from busbar.actors.messages import (
     Acquire,
     Availability,
@@ -16,7 +17,6 @@ from busbar.actors.messages import (
     Expire,
     Join,
     Leave,
-    Load,
     LookAgain,
     MemberChanged,
     MemberStarted,
@@ -26,13 +26,14 @@ from busbar.actors.messages import (
     Retire,
     Route,
     Snapshot,
-    Terms,
     Withdraw,
 )
-from busbar.actors.runtime import Forward, LoopActor, LoopRef, handles
-from busbar.actors.selection import STRATEGIES, Candidate, Currents, Price, StrategyName, pick, rendezvous
+from busbar.actors.runtime import Forward, LoopActor, handles
+from busbar.actors.selection import STRATEGIES, Candidate, Currents, StrategyName, pick, rendezvous
 from busbar.actors.supervision import SupervisionPolicy
 from busbar.actors.waiting import WaitingQueue
+
+__all__ = ["Pool", "PoolMember", "PoolSpec"]
 
 SATURATED_RETRY_SECS = 2.0
 """What a caller is told to wait when only a free slot is missing."""
@@ -47,15 +48,8 @@ _MAY_PASS_SOON = frozenset({Refusal.AT_CAPACITY, Refusal.PROBE_IN_FLIGHT})
 """What is worth queueing for: these end with a message from the member."""
 
 
-class PoolMember(Struct, frozen=True, kw_only=True):
-    """One line of a pool's list. `weight` 0 drains; `excluded`: reachable by direct route only."""
-
-    model: str
-    ref: LoopRef
-    weight: int = 1
-    excluded: bool = False
-    terms: Terms = Terms()
-    price: Price | None = None
+_NOT_ONE: Final[frozenset[str]] = frozenset()
+_NOBODY: Final[Mapping[str, Refusal]] = {}
 
 
 class PoolSpec(Struct, frozen=True, kw_only=True):
@@ -70,19 +64,6 @@ class PoolSpec(Struct, frozen=True, kw_only=True):
     queue_secs: float | None = None
 
 
-class _Line(Struct):
-    """A member as the pool knows it now."""
-
-    spec: PoolMember
-    availability: Availability
-    candidate: Candidate
-    picks: int = 0
-
-    def told(self, availability: Availability) -> None:
-        self.availability = availability
-        self.candidate = _candidate(self.spec, availability.load)
-
-
 class Pool(LoopActor):
     """Understands Route, Refused, Withdraw, MemberChanged, MemberStarted, LookAgain, Reshape, Retire, Snapshot.
 
@@ -94,7 +75,8 @@ class Pool(LoopActor):
         super().__init__()
         self._spec = spec
         self._retired = retired
-        self._lines = {it.model: _Line(it, Availability(), _candidate(it, None)) for it in spec.members}
+        self._lines = {it.model: Line(it) for it in spec.members}
+        self._eligible = _eligible(self._lines)
         self._strategy = STRATEGIES[spec.strategy]
         self._currents: Currents = {}
         self._picks = 0
@@ -133,7 +115,8 @@ class Pool(LoopActor):
         assert spec.name == self._spec.name, "or it would be another pool"
         self._spec, self._strategy, self._retired = spec, STRATEGIES[spec.strategy], False
         self.renew_with(spec)
-        self._lines = {it.model: _line(it, before.get(it.model)) for it in spec.members}
+        self._lines = {it.model: Line(it, before.get(it.model)) for it in spec.members}
+        self._eligible = _eligible(self._lines)
         if _weights(self._lines) != _weights(before):
             self._currents = {}  # a credit is worth what the weights were: it could last for ever among smaller ones
         for model, line in before.items():
@@ -185,7 +168,7 @@ class Pool(LoopActor):
             "currents": dict(self._currents),
             "picks": {model: line.picks for model, line in self._lines.items()},
             "availability": {
-                model: "available" if (refusal := _refusal(line, now)) is None else refusal.value
+                model: "available" if (refusal := line.refusal(now)) is None else refusal.value
                 for model, line in self._lines.items()
             },
             "waiting": len(self._waiting),
@@ -205,15 +188,26 @@ class Pool(LoopActor):
 
     # --- who
 
-    def _survey(self, route: Route, now: float) -> tuple[Sequence[Candidate], dict[str, Refusal]]:
+    def _survey(self, route: Route, now: float) -> tuple[Sequence[Candidate], Mapping[str, Refusal]]:
         """(usable, or if there is nobody: those that are benched; why the others are not). In configured order."""
+        if route.tried == _NOT_ONE == route.refused and route.only is None and route.context_above is None:
+            everybody: list[Candidate] = []
+            for line in self._eligible:
+                if now < line.well_from or not line.spec.ref.alive:
+                    break
+                everybody.append(line.candidate)
+            else:
+                return everybody, _NOBODY
+        return self._survey_each(route, now)
+
+    def _survey_each(self, route: Route, now: float) -> tuple[Sequence[Candidate], Mapping[str, Refusal]]:
         usable: list[Candidate] = []
         benched: list[Candidate] = []
         refusals: dict[str, Refusal] = {}
         for model, line in self._lines.items():
-            if model in route.tried or line.spec.excluded or not _fits(line.spec, route):
+            if model in route.tried or line.spec.excluded or not line.fits(route):
                 continue
-            refusal = _refusal(line, now)
+            refusal = line.refusal(now)
             if refusal is not None:
                 refusals[model] = refusal
             elif model in route.refused:  # it may be free again by now; asking once more could go on for ever
@@ -232,7 +226,7 @@ class Pool(LoopActor):
         choice, self._currents = pick(self._strategy, self._currents, usable, route.demand, self._picks)
         return choice
 
-    def _least_bad(self, route: Route, refusals: dict[str, Refusal], now: float) -> str | None:
+    def _least_bad(self, route: Route, refusals: Mapping[str, Refusal], now: float) -> str | None:
         """The soonest to recover of those that only their breaker keeps away; a probe in flight may end any time."""
         soonest, when = None, math.inf
         for model, refusal in refusals.items():
@@ -245,7 +239,7 @@ class Pool(LoopActor):
         return soonest
 
     def _forward(
-        self, model: str, route: Route, passed_over: dict[str, Refusal], *, last_resort: bool = False
+        self, model: str, route: Route, passed_over: Mapping[str, Refusal], *, last_resort: bool = False
     ) -> Forward:
         line = self._lines[model]
         line.picks += 1
@@ -260,7 +254,7 @@ class Pool(LoopActor):
         )
         return Forward(line.spec.ref, acquire)
 
-    def _retry_after_secs(self, refusals: dict[str, Refusal], now: float) -> float:
+    def _retry_after_secs(self, refusals: Mapping[str, Refusal], now: float) -> float:
         reasons = set(refusals.values())
         if reasons == {Refusal.AT_CAPACITY}:
             return SATURATED_RETRY_SECS
@@ -275,7 +269,7 @@ class Pool(LoopActor):
 
     # --- waiting for a slot
 
-    def _may_wait(self, route: Route, refusals: dict[str, Refusal], now: float) -> bool:
+    def _may_wait(self, route: Route, refusals: Mapping[str, Refusal], now: float) -> bool:
         if _MAY_PASS_SOON.isdisjoint(refusals.values()):
             return False
         return now < route.wait_until and (route.place is not None or not self._waiting.full)
@@ -299,7 +293,7 @@ class Pool(LoopActor):
     def _serve_waiting(self) -> None:
         """First come, first served: sends on as many as there is room for, and refuses those whose time is up."""
         now = self.clock.now()
-        room = {model: _room(line.availability) for model, line in self._lines.items()}
+        room = {model: line.room() for model, line in self._lines.items()}
         for waiter in self._waiting.in_order():
             if not waiter.reply.open:
                 self._waiting.remove(waiter)
@@ -329,57 +323,10 @@ class Pool(LoopActor):
             waiting.timer = self.schedule(max(0.0, min(times) - now), LookAgain())
 
 
-def _line(spec: PoolMember, known: _Line | None) -> _Line:
-    """What is known of the member is kept, where it is still the same one."""
-    if known is None or known.spec.ref != spec.ref:
-        return _Line(spec, Availability(), _candidate(spec, None))
-    candidate = _candidate(spec, known.availability.load)
-    return _Line(spec, known.availability, candidate, known.picks)
+def _eligible(lines: Mapping[str, Line]) -> Sequence[Line]:
+    return [line for line in lines.values() if not line.spec.excluded]
 
 
-def _weights(lines: Mapping[str, _Line]) -> Mapping[str, int]:
+def _weights(lines: Mapping[str, Line]) -> Mapping[str, int]:
     """Of those that take part."""
-    return {model: line.spec.weight for model, line in lines.items() if line.spec.weight and not line.spec.excluded}
-
-
-def _candidate(spec: PoolMember, load: Load | None) -> Candidate:
-    load = load or Load(busy=0, slots=1)
-    return Candidate(
-        member=spec.model,
-        weight=spec.weight,
-        busy=load.busy,
-        slots=load.slots,
-        ttft_ms=load.ttft_ms,
-        price=spec.price,
-    )
-
-
-def _room(availability: Availability) -> int:
-    """How many requests the member can take now, as far as is known; a half-open cell takes one."""
-    if not availability.free_slot:
-        return 0
-    if availability.usable_from > 0:
-        return 1
-    return availability.load.slots - availability.load.busy if availability.load is not None else 1
-
-
-def _refusal(line: _Line, now: float) -> Refusal | None:
-    availability = line.availability
-    if line.spec.weight == 0 or availability.drained:
-        return Refusal.DRAINING
-    if not line.spec.ref.is_alive():
-        return Refusal.DEAD
-    if not availability.budget_left:
-        return Refusal.BUDGET_EXHAUSTED
-    if now < availability.usable_from:
-        probing = availability.usable_from == math.inf
-        return Refusal.PROBE_IN_FLIGHT if probing else Refusal.BREAKER_OPEN
-    return None if availability.free_slot else Refusal.AT_CAPACITY
-
-
-def _fits(member: PoolMember, route: Route) -> bool:
-    """Whether the member could answer this request at all."""
-    if route.only is not None and member.model not in route.only:
-        return False
-    above, context_max = route.context_above, member.terms.context_max
-    return above is None or context_max is None or context_max > above
+    return {line.spec.model: line.spec.weight for line in _eligible(lines) if line.spec.weight}

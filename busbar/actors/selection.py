@@ -71,7 +71,9 @@ def pick(
     strategy: Strategy, currents: Currents, usable: Sequence[Candidate], demand: Demand, picks: int
 ) -> tuple[str, Currents]:
     """`(state, usable) → (choice, state)`: the strategy's best, and among them whose turn it is by weight."""
-    best = strategy(usable, demand, picks)
+    if len(usable) == 1 and usable[0].member in currents:
+        return usable[0].member, currents  # alone, it gains what it pays
+    best = usable if strategy is weighted else strategy(usable, demand, picks)
     return smooth_weighted(currents, best)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import abc
 import random
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -143,6 +143,16 @@ class SupervisionPolicy(abc.ABC):
     """Restart intensity: a child that was restarted `max_restarts` times within this window is not restarted again;
     its crash escalates. The runtime sees to it whatever `on_crash` says, so that no policy can restart for ever."""
 
+    passes_success: ClassVar[bool] = False
+    """Whether `on_outcome` says `Resume` to each success and remembers nothing of it: then it need not be asked about
+    those in a closed cell. Holds for the class that says so, and for those below it that keep its `on_outcome`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        nearest = next(base for base in cls.__mro__ if not {"passes_success", "on_outcome"}.isdisjoint(vars(base)))
+        if "passes_success" not in vars(nearest):
+            cls.passes_success = False
+
     @classmethod
     def create(cls, context: PoolContext, **options: Any) -> Self:
         """One policy for one pool, with the options of the configuration. Policies that need to know the pool, its
@@ -167,6 +177,8 @@ class SupervisionPolicy(abc.ABC):
 
 class RestartPolicy(SupervisionPolicy):
     """Restarts what crashes and leaves members alone: for actors that supervise no attempts at providers."""
+
+    passes_success = True
 
     def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
         del cell, outcome, now

@@ -3,6 +3,9 @@
 ingress ── RequestDone ──► Metrics ── RequestsDone ──► Journal, and the other sinks
                               │                            │
 a page ── Find | Recent ──────┴────────────────────────────┴──► the page
+
+A thousand requests are kept, and nothing that is told of one can refer back to it: so the garbage collector does not
+look at them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from busbar.actors.messages import Refusal
 from busbar.protocols.usage import Usage
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(Struct, frozen=True, kw_only=True, gc=False):
     """A member in a pool's list, as far as that explains whom the pool picks."""
 
     member: str
@@ -31,7 +34,7 @@ class Listing(Struct, frozen=True):
     lines: tuple[Line, ...] = ()
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(Struct, frozen=True, kw_only=True, gc=False):
     """One decision on a request's way: which pool was asked, whom it gave, and why not the others."""
 
     pool: str
@@ -51,7 +54,7 @@ SAMPLED = 0x01
 """Of `TraceContext.flags`: the spans of this trace are wanted."""
 
 
-class TraceContext(Struct, frozen=True, kw_only=True):
+class TraceContext(Struct, frozen=True, kw_only=True, gc=False):
     """The trace that a request belongs to (https://www.w3.org/TR/trace-context/), and its own span there."""
 
     trace_id: int
@@ -69,7 +72,7 @@ class TraceContext(Struct, frozen=True, kw_only=True):
         return bool(self.flags & SAMPLED)
 
 
-class AttemptDone(Struct, frozen=True, kw_only=True):
+class AttemptDone(Struct, frozen=True, gc=False):
     """One attempt at one member."""
 
     member: str
@@ -104,7 +107,7 @@ class AttemptDone(Struct, frozen=True, kw_only=True):
     """(number, class of the refusal) of the provider's keys that were tried in this attempt, and not wanted."""
 
 
-class RequestDone(Struct, frozen=True, kw_only=True):
+class RequestDone(Struct, frozen=True, gc=False):
     """One request, answered or not. The only telemetry message of a request, so it holds all that is known of it but
     what was said: no prompt, no answer, no key. What came last in `decisions` and `attempts` came last in time."""
 

@@ -41,6 +41,8 @@ JITTER = 0.1
 class TwoStagePolicy(SupervisionPolicy):
     """The default. `rng` is where the cooldown's jitter comes from."""
 
+    passes_success = True
+
     def __init__(self, settings: BreakerSettings, rng: random.Random) -> None:
         self._settings = settings
         self._rng = rng

@@ -24,48 +24,36 @@ class Answering:
     """One attempt's. Time before the first byte to the caller is the provider's from `asked` to `answered`; the rest
     is the gateway's own."""
 
-    __slots__ = (
-        "_answered_at",
-        "_asked_at",
-        "_clock",
-        "_continuity",
-        "_patience",
-        "_sent",
-        "broken",
-        "call",
-        "crossing",
-        "finished",
-        "first_byte_at",
-        "lane",
-        "own_receipt",
-        "pace",
-        "prefill",
-        "same",
-        "spent",
-        "usage",
-    )
+    crossing: Crossing | None = None
+    """Where the two sides speak different dialects."""
+    prefill: str | None = None
+    own_receipt: Receipt | None = None
+    usage: Usage | None = None
+    first_byte_at: float | None = None
+    """When the caller got its first byte, or would have: a resumed stream's member went on with it."""
+    pace: Pace | None = None
+    """Of a stream that started, once it is over."""
+    broken: Failure | None = None
+    """The failure of a stream that broke after it had started; the caller was told."""
+    finished = False
+    """A stream's terminal event is out."""
+    spent: Spent | None = None
+    """Where somebody is charged."""
+
+    _sent = False
+    _patience: Patience | None = None
+    _asked_at: float | None = None
+    _answered_at: float | None = None
 
     def __init__(self, call: Call, lane: Lane, continuity: LoopRef, clock: Clock) -> None:
         self.call = call
         self.lane = lane
         self.same = lane.protocol is call.ingress
         """Whether both sides speak the same dialect."""
-        self.crossing: Crossing | None = None
-        self.prefill: str | None = None
-        self.own_receipt = Receipt()
-        self.usage: Usage | None = None
-        self.first_byte_at: float | None = None
-        self.pace: Pace | None = None
-        self.broken: Failure | None = None
-        self.finished = False
-        bill = call.bill if call.operation == "chat" else None
-        self.spent = None if bill is None else Spent(bill, lane.model, lane.protocol)
-        self._sent = False
         self._continuity = continuity
         self._clock = clock
-        self._patience: Patience | None = None
-        self._asked_at: float | None = None
-        self._answered_at: float | None = None
+        if call.bill is not None and call.operation == "chat":
+            self.spent = Spent(call.bill, lane.model, lane.protocol)
 
     # --- time
 
@@ -80,11 +68,13 @@ class Answering:
 
     @property
     def out_of_time(self) -> bool:
+        """Whether, if it took too long, it was the request's deadline that passed, not a limit of the member's."""
         return self._patience is not None and self._patience.out_of_time
 
     @property
     def waited_secs(self) -> float:
-        """For the provider: from when it was asked (connecting included) until it had answered, or until now."""
+        """For the provider, before the caller's first byte: from when it was asked (connecting included) until it had
+        answered, or until now."""
         if self._asked_at is None:
             return 0.0
         return (self._clock.now() if self._answered_at is None else self._answered_at) - self._asked_at
@@ -116,8 +106,9 @@ class Answering:
 
     def first_byte(self) -> None:
         """From here on there is no failover, and no deadline."""
-        self.answered()
-        self.first_byte_at = self.first_byte_at or self._clock.now()
+        now = self._clock.now()
+        self._answered_at = self._answered_at or now
+        self.first_byte_at = self.first_byte_at or now
         self.waiting_for.streaming()
         if self.call.recovery is None:
             self.call.body.forget()
@@ -152,7 +143,9 @@ class Answering:
     @property
     def dropped_fields(self) -> tuple[str, ...]:
         """What had no place on the other side: the request's fields, then the answer's."""
-        return self.own_receipt.dropped_paths if self.crossing is None else self.crossing.dropped_fields
+        if self.crossing is not None:
+            return self.crossing.dropped_fields
+        return () if self.own_receipt is None else self.own_receipt.dropped_paths
 
     def keep_aside(self) -> None:
         """The answer is whole: keeps what of it the caller's dialect cannot carry, for the next turn."""
@@ -170,7 +163,12 @@ class Answering:
         return {"content-type": content_type, self.call.ingress.request_id_header: self.call.request_id}
 
     def answer_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        own = {**self.call.callers_own(headers), **self.call.own_headers}
-        if self.call.exchange.headers.get("x-busbar-receipt") == "1":
+        call = self.call
+        own = (
+            {**headers, **call.own_headers}
+            if call.bill is None
+            else {**call.callers_own(headers), **call.own_headers}
+        )
+        if call.exchange.headers.get("x-busbar-receipt") == "1":
             own["x-busbar-dropped"] = header_list(self.dropped_fields)
         return own

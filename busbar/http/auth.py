@@ -13,7 +13,7 @@ from busbar.actors.governance.keyring import Keyring
 from busbar.actors.governance.scopes import VirtualKey
 from busbar.actors.runtime import Clock
 from busbar.config import Secret
-from busbar.http.ports import Exchange
+from busbar.http.ports import Exchange, remember
 from busbar.protocols.signing.sigv4_verify import BadSignature, Claim, claim_of, verify
 
 _BEARER = re.compile(r"\s*bearer\s+(\S+)\s*\Z", re.IGNORECASE)
@@ -81,6 +81,17 @@ class Doorkeeper:
     def governed(self) -> bool:
         """Whether callers hold virtual keys."""
         return self._keys is not None
+
+    def recognise(self, exchange: Exchange) -> Caller:
+        """`admit` for a request. Fixed tokens say the same of the connection's next request with the same head."""
+        memo = exchange.memo
+        if memo is None or self._keys is not None:
+            return self.admit(exchange.headers, exchange.query)
+        caller: Caller | None = memo.get(self)
+        if caller is None:
+            caller = self.admit(exchange.headers, exchange.query)
+            remember(memo, self, caller)
+        return caller
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Caller:
         """Raises `Refused`, `NotReady`. Several carriers may hold keys; in `token` mode one right key is enough."""

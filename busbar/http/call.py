@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from busbar.http.auth import Caller
 from busbar.http.bill import Bill
-from busbar.http.ports import Exchange
+from busbar.http.ports import Exchange, Memo
 from busbar.http.recovery import Recovery
 from busbar.protocols.body import Body
 from busbar.protocols.failures import Failure
@@ -37,6 +37,8 @@ class Call(Struct, kw_only=True):
     """Where the caller has a virtual key."""
     outgoing: Callable[[], Mapping[str, str]] | None = None
     """More headers for the next attempt: the trace that it belongs to."""
+    memo: Memo | None = None
+    """Where something may be kept for the connection's next request with the same head; None: nowhere."""
 
     @property
     def resumed(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 
 from busbar.actors.telemetry import Piece
-from busbar.http.ports import Exchange
+from busbar.http.ports import Exchange, Memo
 
 CAPTURED_BYTES_MAX = 64 << 10
 """Of the request, and of the answer."""
@@ -45,6 +45,10 @@ class CapturedExchange:
     @property
     def headers(self) -> Mapping[str, str]:
         return self._exchange.headers
+
+    @property
+    def memo(self) -> Memo | None:
+        return self._exchange.memo
 
     async def body(self) -> bytes:
         body = await self._exchange.body()

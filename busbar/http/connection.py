@@ -1,23 +1,26 @@
 """One caller's connection: aiohttp's protocol, guarded against callers that hold it open and send or take nothing
-whole."""
+whole.
+
+Plain requests (`plain.py`) it reads itself, one after the other, and aiohttp does not see them. With the first
+request that is not plain the connection is aiohttp's for good.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
 
 from aiohttp import web
 
 from busbar.config.schema import LimitsConfig
+from busbar.http.outbox import Outbox
+from busbar.http.plain import HEADER_FIELD_BYTES_MAX, HEADERS_MAX, Head, may_become_plain, read_head
 from busbar.http.ports import CallerGone
-from busbar.http.screen import HEADERS_MAX, answer_to_malformed
+from busbar.http.screen import answer_to_malformed
 
 logger = logging.getLogger("busbar.http")
-
-HEADER_FIELD_BYTES_MAX = 32 * 1024
-"""Of one header field; agents send long ones."""
 
 LINGERING_SECS = 1.0
 """For the rest of a body that was refused, so that the caller gets to read why before the connection closes."""
@@ -27,6 +30,35 @@ HEAD_SLACK_BYTES = 1 << 20
 
 OPENING_BYTES = 4096
 """Of a request that cannot be read, so much is looked at, for its path."""
+
+
+PIPELINED_BYTES_MAX = 64 << 10
+"""Reading pauses when more than this waits for the answer to a plain request before it."""
+
+
+class Plain(Protocol):
+    """A plain request that is being answered: an exchange."""
+
+    kept: bool
+    task: asyncio.Task[None] | None
+
+    @property
+    def missing_bytes(self) -> int:
+        """Of its body."""
+        ...
+
+    def take(self, data: bytes) -> bytes:
+        """More of its body. Gives back what is beyond it."""
+        ...
+
+
+class Door(Protocol):
+    """Where plain requests are answered."""
+
+    def begin(self, connection: Connection, head: Head, first: bytes, missing_bytes: int) -> Plain | None:
+        """Begins to answer one; its task calls `Connection.plain_over` in the end. `first` is what there is of its
+        body. None: it is aiohttp's after all."""
+        ...
 
 
 class Connection(web.RequestHandler):
@@ -39,7 +71,9 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_guard", "_has_room", "_head_bytes", "_limits", "_opening", "_serving", "_stall", "_wire", "_writers"),
+        *("_guard", "_has_room", "_head_bytes", "_limits", "_opening", "_serving", "_slow", "_stall", "_wire"),
+        *("_aiohttps", "_door", "_head", "_held", "_idle", "_idle_since", "_linger", "_out", "_outbox", "_plain"),
+        *("_rest", "_writers", "leaving"),
     )
 
     def __init__(
@@ -49,6 +83,8 @@ class Connection(web.RequestHandler):
         *,
         limits: LimitsConfig,
         has_room: Callable[[], bool],
+        door: Door,
+        outbox: Outbox,
     ) -> None:
         super().__init__(
             server,
@@ -70,18 +106,50 @@ class Connection(web.RequestHandler):
         self._opening = b""
         self._wire: asyncio.Transport | None = None
         """The transport until it is lost; aiohttp forgets it when it begins to close."""
+        self._slow = False
+        """The caller takes no more for now."""
         self._writers: list[asyncio.Future[None]] = []
         """Wait until what was written has gone out, as far as the transport wants it to."""
+        self._outbox = outbox
+        self._out: list[bytes] = []
+        """To be sent at the end of the loop's turn."""
+        self._door = door
+        self._aiohttps = False
+        """Something was not plain."""
+        self._head: Head | None = None
+        """Of the last plain request."""
+        self._held = b""
+        """The first part of what may become a plain head."""
+        self._plain: Plain | None = None
+        """The one that is being answered, and, while it is, what came after it."""
+        self._rest = b""
+        self._linger = 0
+        """Bytes that are still to come of a body that was refused."""
+        self._idle: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self.leaving = False
+        """Whether the connection ends with the plain request that is being answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         super().connection_made(transport)
         if self._has_room():
+            self.keep_alive(False)  # aiohttp's clock runs from the first request that it answers
             self._watch()
         else:
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
+        if not self._aiohttps:
+            if self._plain is None:
+                data = self._read_plain(data)
+            else:
+                self._go_on(self._plain, data)
+                return
+            if not data:
+                return
+            self._aiohttps = True
+            self._head = None
         if not self._serving:
             if self._guard is None:
                 self._watch()
@@ -94,33 +162,95 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        if self._plain is not None and self._plain.task is not None:
+            self._plain.task.cancel()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         self._unwatch()
         self._taken()
         self._wire = None
+        self._out.clear()
         self._wake_writers()
         super().connection_lost(exc)
 
+    def send(self, data: bytes) -> Awaitable[None] | None:
+        """Sends it at the end of the loop's turn. An awaitable means: wait, the caller is slow. Raises
+        `CallerGone`."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise CallerGone
+        if not self._out:
+            self._outbox.add(self)
+        self._out.append(data)
+        return self.drained() if self._slow else None
+
+    def flush(self) -> None:
+        """Sends now what waits for the end of the turn."""
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            transport = self.transport
+            if transport is not None and not transport.is_closing():
+                transport.write(data)
+                if self._plain is None and not self._serving and transport.get_write_buffer_size():
+                    self._to_be_taken()
+
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._slow = True
         self._to_be_taken()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._slow = False
         self._taken()
         self._wake_writers()
 
     async def drained(self) -> None:
         """Until more may be written: who reads slowly slows down whoever writes to it. Raises `CallerGone`."""
-        while self.writing_paused and self.transport is not None:
-            waiter = asyncio.get_running_loop().create_future()
+        while self._slow and self.transport is not None:
+            waiter = self._outbox.loop.create_future()
             self._writers.append(waiter)
             await waiter
         if self.transport is None:
             raise CallerGone
 
+    def close(self) -> None:
+        if self._plain is not None:
+            self.leaving = True
+        else:
+            super().close()
+
     def force_close(self) -> None:
+        self.flush()
         super().force_close()  # what was written is still to go out
         self._to_be_taken()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  # aiohttp's signature
+        plain = self._plain
+        if plain is not None and plain.task is not None:
+            await asyncio.wait([plain.task], timeout=timeout)
+            plain.task.cancel()
+            await asyncio.wait([plain.task], timeout=timeout)
+        await super().shutdown(timeout)
+
+    def plain_over(self, plain: Plain) -> None:
+        """The plain request is answered, or nobody is left to answer it."""
+        self._plain = None
+        transport = self.transport
+        if transport is None:
+            return
+        if plain.missing_bytes:
+            self._linger = plain.missing_bytes
+            self._guard = self._outbox.loop.call_later(LINGERING_SECS, self.force_close)
+        elif self.leaving or not plain.kept:
+            self.force_close()
+        else:
+            if not self._out and transport.get_write_buffer_size():
+                self._to_be_taken()
+            self._rests()
 
     def handle_error(
         self,
@@ -145,8 +275,81 @@ class Connection(web.RequestHandler):
 
     def request_ended(self) -> None:
         self._serving = False
+        self.flush()  # before aiohttp goes on, and perhaps closes the connection
         if self._wire is not None and self._wire.get_write_buffer_size():
             self._to_be_taken()
+
+    # --- plain requests
+
+    def _read_plain(self, data: bytes) -> bytes:
+        """Begins with the one that `data` begins with. Gives back what is aiohttp's to read: nothing, or all."""
+        if self._linger:
+            self._linger -= len(data)
+            if self._linger <= 0:
+                self.force_close()
+            return b""
+        data = self._held + data if self._held else data
+        head, size, length = self._head, 0, 0
+        if head is not None:
+            size, length = head.measure(data)
+        if not size or head is None:
+            head = self._head = read_head(data, self._limits.headers_max_bytes)
+            if head is None:
+                return self._not_plain(data)
+            size, length = head.measure(data)
+        end = size + length
+        plain = self._door.begin(self, head, data[size:end], max(0, end - len(data)))
+        if plain is None:
+            return self._not_plain(data)
+        self._plain = plain
+        self._held = b""
+        if self._guard is not None:
+            self._unwatch()
+        if len(data) > end:
+            self._go_on(plain, data[end:])
+        return b""
+
+    def _not_plain(self, data: bytes) -> bytes:
+        """What aiohttp gets of it: a head that came in two pieces is looked at once more."""
+        if self._held or not may_become_plain(data):
+            self._held = b""
+            return data
+        self._held = data
+        if self._guard is None:
+            self._watch()
+        return b""
+
+    def _go_on(self, plain: Plain, data: bytes) -> None:
+        rest = plain.take(data) if plain.missing_bytes else data
+        if rest:
+            self._rest += rest
+            if len(self._rest) > PIPELINED_BYTES_MAX and self._wire is not None:
+                self._wire.pause_reading()
+
+    def _rests(self) -> None:
+        """Nothing is being answered: on with what came meanwhile, if anything did."""
+        loop = self._outbox.loop
+        self._idle_since = loop.time()
+        if self._idle is None:
+            self._idle = loop.call_later(self._limits.idle_timeout_secs, self._look_whether_idle)
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            if len(rest) > PIPELINED_BYTES_MAX and self._wire is not None:
+                self._wire.resume_reading()
+            self.data_received(rest)
+
+    def _look_whether_idle(self) -> None:
+        """The clock is set once, not for every request; from the first that is not plain it is aiohttp's."""
+        self._idle = None
+        if self._aiohttps or self.transport is None:
+            return
+        loop = self._outbox.loop
+        since = loop.time() if self._plain is not None else self._idle_since
+        left_secs = since + self._limits.idle_timeout_secs - loop.time()
+        if left_secs > 0:
+            self._idle = loop.call_later(left_secs, self._look_whether_idle)
+        else:
+            self.force_close()
 
     # --- the clocks
 
@@ -157,7 +360,7 @@ class Connection(web.RequestHandler):
                 waiter.set_result(None)
 
     def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._outbox.loop
         self._guard = loop.call_later(self._limits.header_timeout_secs, self.force_close)
 
     def _unwatch(self) -> None:
@@ -168,7 +371,7 @@ class Connection(web.RequestHandler):
     def _to_be_taken(self) -> None:
         """The caller has something to take, and not for ever."""
         if self._stall is None and self._wire is not None:
-            loop = asyncio.get_running_loop()
+            loop = self._outbox.loop
             self._stall = loop.call_later(self._limits.write_timeout_secs, self._give_up)
 
     def _taken(self) -> None:

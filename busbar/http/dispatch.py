@@ -13,7 +13,8 @@ from typing import TypeAlias
 from aiohttp import web
 
 from busbar.config.schema import LimitsConfig
-from busbar.http.exchange import AiohttpExchange
+from busbar.http.exchange import AiohttpExchange, PlainExchange
+from busbar.http.plain import Head
 from busbar.http.ports import CallerGone
 from busbar.http.relay import Relay
 from busbar.http.reports import NOTHING_HERE, SHUTTING_DOWN
@@ -99,6 +100,33 @@ class Dispatch:
             body_max_bytes=shift.limits.body_max_bytes,
             body_timeout_secs=shift.limits.body_timeout_secs,
         )
+        try:
+            await self._serve(shift, exchange, target)
+        except CallerGone:
+            # aiohttp knows cancellation as the sign that there is nobody left to answer.
+            raise asyncio.CancelledError from None
+        return exchange.response
+
+    def takes(self, head: Head, body_bytes: int) -> bool:
+        shift = self.shift
+        if head.shift is not shift:
+            head.shift, head.memo = shift, {}
+            head.target = None if shift.control("POST", head.path) is not None else self._routes.match(head.path)
+        return head.target is not None and body_bytes <= shift.limits.body_max_bytes and not self.draining
+
+    async def answer(self, exchange: PlainExchange) -> None:
+        shift, target = self.shift, exchange.head.target
+        assert target is not None, "takes() has said so"
+        shift.running += 1
+        try:
+            await self._serve(shift, exchange, target)
+        except CallerGone:
+            pass
+        finally:
+            shift.left()
+
+    async def _serve(self, shift: Shift, exchange: AiohttpExchange | PlainExchange, target: Target) -> None:
+        """Raises `CallerGone`."""
         relay = shift.relay
         request_id = relay.next_id()
         try:
@@ -108,12 +136,10 @@ class Dispatch:
             else:
                 await relay.serve(exchange, target, request_id)
         except CallerGone:
-            # aiohttp knows cancellation as the sign that there is nobody left to answer.
-            raise asyncio.CancelledError from None
+            raise
         except Exception:
             logger.exception("%s failed unexpectedly", request_id)
             await _apologise(relay, exchange, target, request_id)
-        return exchange.response
 
     def _unrouted(
         self, shift: Shift, request: web.BaseRequest, path: str, target: Target | None
@@ -135,7 +161,9 @@ class Dispatch:
         return web.Response(status=answer.status, headers=headers, body=answer.body)
 
 
-async def _apologise(relay: Relay, exchange: AiohttpExchange, target: Target, request_id: str) -> None:
+async def _apologise(
+    relay: Relay, exchange: AiohttpExchange | PlainExchange, target: Target, request_id: str
+) -> None:
     if exchange.answered:
         await exchange.end(close=True)
         return

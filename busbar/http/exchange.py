@@ -1,7 +1,8 @@
-"""The caller's side over aiohttp's server: `Exchange` for one request.
+"""The caller's side: `Exchange` for one request, of which there are two kinds.
 
-aiohttp owns the connection and reads the request. The answer is serialised here, once, and written straight to the
-transport: a chunk of a stream costs neither a task switch nor a copy of its headers.
+A plain request (`plain.py`) is read by the connection itself, any other one by aiohttp's server. The answers to both
+are serialised here, once, and written straight to the transport: a chunk of a stream costs neither a task switch nor
+a copy of its headers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Awaitable, Mapping
 from aiohttp import HttpVersion11, web
 
 from busbar.http.connection import Connection
+from busbar.http.plain import Head
 from busbar.http.ports import BodyTooLarge, BodyTooSlow, CallerGone
-from busbar.http.wire import LAST_CHUNK, answer_head, chunk
+from busbar.http.wire import LAST_CHUNK, answer_head
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,26 +42,90 @@ class WrittenResponse(web.StreamResponse):
         """It was."""
 
 
-class AiohttpExchange:
+class _Answering:
+    """What is the same for both kinds: the answer. `_http_1_1`: else it is HTTP/1.0."""
+
+    __slots__ = ("_chunked", "_connection", "_http_1_1", "answered", "kept")
+
+    def __init__(self, connection: Connection, *, http_1_1: bool) -> None:
+        self._connection = connection
+        self._http_1_1 = http_1_1
+        self._chunked = False
+        self.answered = False
+        """Whether an answer has begun."""
+        self.kept = False
+        """Whether the connection stays for another request, once there is an answer."""
+
+    def _may_keep(self) -> bool:
+        """Whether the caller wants the connection kept, and its request was read to the end."""
+        raise NotImplementedError
+
+    async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.answered = True
+        self.kept = kept = self._may_keep()
+        framing = f"content-length: {len(body)}\r\n{self._connection_header(kept=kept)}"
+        head = answer_head(status, headers, framing, http_1_0=not self._http_1_1)
+        if len(body) <= JOINED_BYTES_MAX:
+            waiting = self._connection.send(head + body)
+        else:
+            self._connection.send(head)
+            self._connection.flush()
+            waiting = self._connection.send(body)
+        if waiting is not None:
+            await waiting
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self._chunked = self._http_1_1
+        self.answered = True
+        self.kept = kept = self._chunked and self._may_keep()
+        framing = self._connection_header(kept=kept)
+        if self._chunked:
+            framing += "transfer-encoding: chunked\r\n"
+        waiting = self._connection.send(answer_head(status, headers, framing, http_1_0=not self._chunked))
+        if waiting is not None:
+            await waiting
+
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        if not data:
+            return None
+        return self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    async def end(self, *, close: bool = False) -> None:
+        if close:
+            self.kept = False
+        waiting = self._connection.send(LAST_CHUNK) if self._chunked else None
+        if waiting is not None:
+            await waiting
+        if close and self._connection.transport is not None:
+            self._connection.flush()
+            self._connection.transport.close()
+
+    def _connection_header(self, *, kept: bool) -> str:
+        """What HTTP takes for granted is not said."""
+        if self._http_1_1:
+            return "" if kept else "connection: close\r\n"
+        return "connection: keep-alive\r\n" if kept else ""
+
+
+class AiohttpExchange(_Answering):
     """Lives as long as its request. The task that serves it is cancelled when the caller's connection is lost."""
 
     __slots__ = (
         "_body_max_bytes",
         "_body_timeout_secs",
-        "_chunked",
         "_request",
-        "_response",
         "method",
         "path",
         "raw_query",
     )
 
     def __init__(self, request: web.BaseRequest, *, body_max_bytes: int, body_timeout_secs: float) -> None:
+        connection = request.protocol
+        assert isinstance(connection, Connection), "made by the front"
+        super().__init__(connection, http_1_1=request.version >= HttpVersion11)
         self._request = request
         self._body_max_bytes = body_max_bytes
         self._body_timeout_secs = body_timeout_secs
-        self._response: WrittenResponse | None = None
-        self._chunked = False
         self.method = request.method
         self.path, _, self.raw_query = request.raw_path.partition("?")
 
@@ -72,15 +138,19 @@ class AiohttpExchange:
         return self._request.headers
 
     @property
-    def response(self) -> web.StreamResponse:
-        """What aiohttp wants to have back from a handler. An answer must have been given."""
-        assert self._response is not None, "every exchange is answered"
-        return self._response
+    def memo(self) -> None:
+        """The next request is read anew."""
+        return
 
     @property
-    def answered(self) -> bool:
-        """Whether an answer has begun."""
-        return self._response is not None
+    def response(self) -> web.StreamResponse:
+        """What aiohttp wants to have back from a handler. An answer must have been given."""
+        assert self.answered, "every exchange is answered"
+        return WrittenResponse(keep_alive=self.kept)
+
+    def _may_keep(self) -> bool:
+        # A body that was refused half read is not waited for.
+        return self._request.keep_alive and self._request.content.at_eof()
 
     async def body(self) -> bytes:
         declared = self._request.content_length
@@ -115,62 +185,81 @@ class AiohttpExchange:
             pieces.append(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    # --- the answer
 
-    async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        request = self._request
-        # A body that was refused half read is not waited for.
-        keep_alive = request.keep_alive and request.content.at_eof()
-        framing = f"content-length: {len(body)}\r\n{self._connection_header(keep_alive=keep_alive)}"
-        head = answer_head(status, headers, framing, http_1_0=request.version < HttpVersion11)
-        self._response = WrittenResponse(keep_alive=keep_alive)
-        if len(body) <= JOINED_BYTES_MAX:
-            waiting = self._write(head + body)
+class PlainExchange(_Answering):
+    """One plain request. Its connection brings what is missing of the body, and cancels the task that serves it when
+    the caller goes away."""
+
+    __slots__ = (
+        "_missing_bytes",
+        "_pieces",
+        "_timeout_secs",
+        "_waiter",
+        "head",
+        "headers",
+        "memo",
+        "task",
+    )
+
+    method = "POST"
+
+    def __init__(
+        self, connection: Connection, head: Head, first: bytes, *, missing_bytes: int, body_timeout_secs: float
+    ) -> None:
+        """`first`: so much of the body is there."""
+        self._connection = connection
+        self._http_1_1 = True
+        self._chunked = self.answered = self.kept = False
+        self.head = head
+        self.headers = head.headers
+        self.memo = head.memo
+        self.task: asyncio.Task[None] | None = None
+        self._pieces = [first]
+        self._missing_bytes = missing_bytes
+        self._timeout_secs = body_timeout_secs
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.head.query
+
+    @property
+    def raw_query(self) -> str:
+        return self.head.raw_query
+
+    @property
+    def missing_bytes(self) -> int:
+        """Of the body."""
+        return self._missing_bytes
+
+    def take(self, data: bytes) -> bytes:
+        """More of the body. Gives back what is beyond it."""
+        missing = self._missing_bytes
+        if len(data) > missing:
+            data, rest = data[:missing], data[missing:]
         else:
-            self._write(head)
-            waiting = self._write(body)
-        if waiting is not None:
-            await waiting
+            rest = b""
+        self._missing_bytes = missing - len(data)
+        if data and not self.answered:
+            self._pieces.append(data)
+        if not self._missing_bytes and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        return rest
 
-    async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        request = self._request
-        self._chunked = request.version >= HttpVersion11
-        keep_alive = self._chunked and request.keep_alive and request.content.at_eof()
-        framing = self._connection_header(keep_alive=keep_alive)
-        if self._chunked:
-            framing += "transfer-encoding: chunked\r\n"
-        head = answer_head(status, headers, framing, http_1_0=not self._chunked)
-        self._response = WrittenResponse(keep_alive=keep_alive)
-        waiting = self._write(head)
-        if waiting is not None:
-            await waiting
+    async def body(self) -> bytes:
+        if self._missing_bytes:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._timeout_secs):
+                    await self._waiter
+            except TimeoutError:
+                raise BodyTooSlow from None
+        pieces, self._pieces = self._pieces, []  # nobody keeps a prompt longer than whoever asked for it
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def write(self, data: bytes) -> Awaitable[None] | None:
-        if not data:
-            return None
-        return self._write(chunk(data) if self._chunked else data)
-
-    async def end(self, *, close: bool = False) -> None:
-        if close:
-            self._response = WrittenResponse(keep_alive=False)
-        waiting = self._write(LAST_CHUNK) if self._chunked else None
-        if waiting is not None:
-            await waiting
-        if close and self._request.transport is not None:
-            self._request.transport.close()
-
-    def _write(self, data: bytes) -> Awaitable[None] | None:
-        """An awaitable means: wait, the caller is slow. Raises `CallerGone`."""
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            raise CallerGone
-        transport.write(data)
-        connection = self._request.protocol
-        assert isinstance(connection, Connection), "made by the front"
-        return connection.drained() if connection.writing_paused else None
-
-    def _connection_header(self, *, keep_alive: bool) -> str:
-        """What HTTP takes for granted is not said."""
-        if self._request.version >= HttpVersion11:
-            return "" if keep_alive else "connection: close\r\n"
-        return "connection: keep-alive\r\n" if keep_alive else ""
+    def _may_keep(self) -> bool:
+        return not (self.head.last or self._missing_bytes or self._connection.leaving)

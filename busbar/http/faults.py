@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 from busbar.actors.faults import Fault, FaultBoard
 from busbar.actors.runtime import Clock
+from busbar.http.bodies import WholeAnswer
 from busbar.http.headers import media_type
 from busbar.http.ports import Sink, Upstream, UpstreamAnswer, UpstreamBroken, UpstreamRequest
-from busbar.protocols.errors import ErrorAnswer, ErrorKind, ErrorReport
+from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.failures import FailureClass
 from busbar.protocols.protocol import Hop, Protocol, StreamPipe
 
@@ -75,7 +76,8 @@ class FaultyUpstream:
                 message="Internal error (a fault that was injected on purpose).",
             )
         hop = Hop(nonce=f"fault{next(self._numbers)}")
-        return MadeAnswer(self._dialects[fault.member].write_error(report, hop))
+        error = self._dialects[fault.member].write_error(report, hop)
+        return WholeAnswer(error.status, error.headers, error.body)
 
     async def _freeze(self, fault: Fault) -> NoReturn:
         """A freeze that was prolonged goes on for those who wait already."""
@@ -90,23 +92,6 @@ class FaultyUpstream:
         content_type = media_type(answer.headers.get("content-type", ""))
         streamed = content_type == media_type(protocol.stream_content_type)
         return CutAnswer(answer, StreamCut(protocol.stream_tap()) if streamed else HalfCut())
-
-
-class MadeAnswer:
-    """An answer that no provider gave."""
-
-    def __init__(self, error: ErrorAnswer) -> None:
-        self._body = error.body
-        self.status = error.status
-        self.headers = error.headers
-
-    async def stream(self, sink: Sink) -> None:
-        waiting = sink(self._body)
-        if waiting is not None:
-            await waiting
-
-    def close(self) -> None:
-        """There is no connection."""
 
 
 class StreamCut:

@@ -1,15 +1,19 @@
-"""The front: aiohttp's low-level server. It accepts, counts, and drains; what to answer is the handler's business."""
+"""The front: aiohttp's low-level server, and past it the way of plain requests. It accepts, counts, and drains; what
+to answer is the business of its handlers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from busbar.config.schema import LimitsConfig, TlsConfig
 from busbar.http.connection import Connection
+from busbar.http.exchange import PlainExchange
+from busbar.http.outbox import Outbox
+from busbar.http.plain import Head
 from busbar.http.tls import server_context
 
 BACKLOG = 1024
@@ -22,14 +26,29 @@ FAREWELL_SECS = 5.0
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Front(web.Server):
-    """A factory of connections. A handler is cancelled when its caller goes away."""
+class PlainHandler(Protocol):
+    """Answers plain requests."""
 
-    def __init__(self, handler: Handler, limits: LimitsConfig) -> None:
+    def takes(self, head: Head, body_bytes: int) -> bool:
+        """Whether it answers such a one now."""
+        ...
+
+    async def answer(self, exchange: PlainExchange) -> None:
+        """Whatever happens, but for the caller that goes away: then it is cancelled."""
+        ...
+
+
+class Front(web.Server):
+    """A factory of connections. A handler is cancelled when its caller goes away. `plain`: answers plain requests;
+    None: `handler` answers them, too."""
+
+    def __init__(self, handler: Handler, limits: LimitsConfig, plain: PlainHandler | None = None) -> None:
         super().__init__(self._serve, handler_cancellation=True)
         self._answer = handler
+        self._plain = plain
         self.limits = limits
         """Connections that are made from now on are held to these."""
+        self._outbox = Outbox(asyncio.get_running_loop())
         self._inflight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -41,20 +60,15 @@ class Front(web.Server):
         return self._inflight
 
     def __call__(self) -> Connection:
-        return Connection(
-            self,
-            asyncio.get_running_loop(),
-            limits=self.limits,
-            has_room=self._has_room,
-        )
+        outbox = self._outbox
+        return Connection(self, outbox.loop, limits=self.limits, has_room=self._has_room, door=self, outbox=outbox)
 
     async def listen(
         self, host: str, port: int, tls: TlsConfig | None = None, *, shared: bool = False
     ) -> tuple[str, int]:
         """Gives the address that it got (`port` 0: any). `shared`: other processes listen there, too. May be called
         again, for another address. Raises OSError, `TlsUnusable` among them."""
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(
+        listener = await self._outbox.loop.create_server(
             self,
             host,
             port,
@@ -71,6 +85,7 @@ class Front(web.Server):
         still runs. Meanwhile there are answers to whoever asks about the process's health: the handler turns
         everybody else away."""
         self.pre_shutdown()
+        await asyncio.sleep(0)  # what has just come begins to be answered
         try:
             async with asyncio.timeout(timeout_secs):
                 await self._idle.wait()
@@ -80,6 +95,17 @@ class Front(web.Server):
             listener.close()
         await self.shutdown(GRACE_SECS)
 
+    def begin(self, connection: Connection, head: Head, first: bytes, missing_bytes: int) -> PlainExchange | None:
+        """A plain request has come; see `connection.Door`."""
+        plain = self._plain
+        if plain is None or not plain.takes(head, len(first) + missing_bytes):
+            return None
+        exchange = PlainExchange(
+            connection, head, first, missing_bytes=missing_bytes, body_timeout_secs=self.limits.body_timeout_secs
+        )
+        exchange.task = self._outbox.loop.create_task(self._serve_plain(plain, connection, exchange))
+        return exchange
+
     def _has_room(self) -> bool:
         return len(self._connections) <= self.limits.connections_max
 
@@ -87,15 +113,30 @@ class Front(web.Server):
         connection = request.protocol
         assert isinstance(connection, Connection), "made by __call__"
         connection.request_began()
-        self._inflight += 1
-        self._idle.clear()
+        self._began()
         try:
             return await self._answer(request)
         finally:
             connection.request_ended()
-            self._inflight -= 1
-            if self._inflight == 0:
-                self._idle.set()
+            self._ended()
+
+    async def _serve_plain(self, plain: PlainHandler, connection: Connection, exchange: PlainExchange) -> None:
+        self._began()
+        try:
+            await plain.answer(exchange)
+        finally:
+            connection.plain_over(exchange)
+            self._ended()
+
+    def _began(self) -> None:
+        if not self._inflight:
+            self._idle.clear()
+        self._inflight += 1
+
+    def _ended(self) -> None:
+        self._inflight -= 1
+        if not self._inflight:
+            self._idle.set()
 
 
 def _tls_arguments(tls: TlsConfig | None, handshake_timeout_secs: float) -> dict[str, Any]:

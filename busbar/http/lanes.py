@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from busbar.actors.credentials.wallet import Wallet
+from busbar.actors.runtime import Clock
 from busbar.config import Config, ProviderConfig
 from busbar.credentials.assembly import credential_plans, wallets_of
 from busbar.credentials.source import signer_of
@@ -16,7 +18,7 @@ from busbar.http.ports import UpstreamRequest
 from busbar.protocols.failures import ErrorRules
 from busbar.protocols.protocol import Operation, Protocol
 from busbar.protocols.registry import PROTOCOLS
-from busbar.protocols.signing import MalformedCredential, Signer, make_signer
+from busbar.protocols.signing import MalformedCredential, Signer, StaticSigner, make_signer
 
 
 class Lane(Struct, frozen=True, kw_only=True):
@@ -44,23 +46,9 @@ class Lane(Struct, frozen=True, kw_only=True):
     prefill: bool = False
     """The model goes on from a last turn of its own."""
 
-    def request(
-        self,
-        body: bytes,
-        *,
-        stream: bool,
-        operation: Operation = "chat",
-        forwarded: Mapping[str, str],
-        caller_key: str | None,
-        now: float,
-        signer: Signer | None = None,
-    ) -> UpstreamRequest:
-        """What goes out. `forwarded` are the caller's allowed headers; the provider's own win over them. `signer`:
-        of a credential out of the wallet.
-
-        Raises `MalformedCredential` when the caller's key cannot be sent as this provider wants it.
-        """
-        url = self.base_url + self._path(stream, operation)
+    def head(self, *, stream: bool, operation: Operation = "chat", forwarded: Mapping[str, str]) -> RequestHead:
+        """What goes out before the body. `forwarded` are the caller's allowed headers; the provider's own win over
+        them."""
         headers = {
             "content-type": "application/json",
             "accept": media_type(self.protocol.stream_content_type) if stream else "application/json",
@@ -70,17 +58,16 @@ class Lane(Struct, frozen=True, kw_only=True):
             **forwarded,
             **self.headers,
         }
-        signer = signer or self.signer or self._callers_own(caller_key)
-        headers.update(signer.sign("POST", url, headers, body, now))
-        return UpstreamRequest(url, headers, body, model=self.model)
+        return RequestHead(self, self.base_url + self._path(stream, operation), headers)
 
     @property
     def takes_callers_key(self) -> bool:
         """Whether it is the caller's own key that goes upstream."""
         return self.signer is None and self.wallet is None
 
-    def _callers_own(self, key: str | None) -> Signer:
-        """Never an empty key: for some styles that means the process's own credential."""
+    def callers_own(self, key: str | None) -> Signer:
+        """Of the caller's key, never of an empty one: for some styles that means the process's own credential. Raises
+        `MalformedCredential`."""
         if not key:
             raise MalformedCredential("No API key was provided.")
         return make_signer(self.auth_style, key)
@@ -101,6 +88,37 @@ class Lane(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Lane({self.model} at {self.provider})"
+
+
+class RequestHead:
+    """What goes out before a body: the same for all requests of one kind, but for how they are signed."""
+
+    __slots__ = ("_headers", "_kept", "_signed", "lane", "url")
+
+    def __init__(self, lane: Lane, url: str, headers: dict[str, str]) -> None:
+        self.lane = lane
+        self.url = url
+        self._headers = headers
+        self._signed = isinstance(lane.signer, StaticSigner)
+        """Whether `_headers` are all that there is to say, whatever the body."""
+        if self._signed and lane.signer is not None:
+            headers.update(lane.signer.sign("POST", url, headers, b"", 0.0))
+        self._kept: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """Without its headers: a credential is among them."""
+        return f"RequestHead({self.url})"
+
+    def request(self, body: bytes, caller_key: str | None, clock: Clock, signer: Signer | None) -> UpstreamRequest:
+        """`signer`: of a credential out of the wallet. Raises `MalformedCredential` when the caller's key cannot be
+        sent as this provider wants it."""
+        lane = self.lane
+        if self._signed and signer is None:
+            return UpstreamRequest(self.url, self._headers, body, "POST", lane.model, None, self._kept)
+        signer = signer or lane.signer or lane.callers_own(caller_key)
+        headers = {**self._headers}
+        headers.update(signer.sign("POST", self.url, headers, body, clock.time()))
+        return UpstreamRequest(self.url, headers, body, model=lane.model)
 
 
 def _filled(template: str | None, model: str) -> str | None:

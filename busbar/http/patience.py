@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from functools import lru_cache
 from types import TracebackType
 
 from busbar.actors.messages import Timeouts
@@ -21,33 +22,69 @@ from busbar.http.ports import Sink
 LINGER_SECS = 1.0
 """How long a provider may keep its connection open after the terminal event, so that it can be used again."""
 
+FAR_SECS = 1.0
+"""A limit that is further away than this has no timer of its own: nearly all end long before they are due."""
+
+
+class _FarLimits:
+    """Those of one loop, by the second in which they are due. When it begins, each gets a timer of its own."""
+
+    __slots__ = ("_loop", "_seconds")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._seconds: dict[int, set[LazyTimeout]] = {}
+
+    def add(self, second: int, limit: LazyTimeout) -> None:
+        limits = self._seconds.get(second)
+        if limits is None:
+            limits = self._seconds[second] = set()
+            self._loop.call_at(second, self._look, second)
+        limits.add(limit)
+
+    def remove(self, second: int, limit: LazyTimeout) -> None:
+        limits = self._seconds.get(second)
+        if limits is not None:
+            limits.discard(limit)
+
+    def _look(self, second: int) -> None:
+        for limit in self._seconds.pop(second):
+            limit.look()
+
+
+@lru_cache(maxsize=4)
+def _far_limits(loop: asyncio.AbstractEventLoop) -> _FarLimits:
+    return _FarLimits(loop)
+
 
 class LazyTimeout:
-    """`async with` raises TimeoutError at `due`, which may be moved while it runs: later costs nothing (the timer is
-    looked at when it fires), earlier costs a timer. None: never."""
+    """`with` raises TimeoutError at `due`, which may be moved while it runs: later costs nothing (`due` is looked at
+    when it was due before), earlier costs a timer. None: never."""
 
-    __slots__ = ("_armed_at", "_cancelling", "_fired", "_loop", "_task", "_timer", "due")
+    __slots__ = ("_armed_at", "_cancelling", "_far", "_fired", "_loop", "_second", "_task", "_timer", "due")
 
-    def __init__(self, due: float | None) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, due: float | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_at = 0.0
+        self._far = _far_limits(loop)
+        self._second: int | None = None
+        """In which it is due, while that is far."""
+        self._armed_at: float | None = None
         self._fired = False
         self.due = due
 
-    async def __aenter__(self) -> None:
-        self._task = task = asyncio.current_task()
+    def __enter__(self) -> None:
+        self._task = task = asyncio.current_task(self._loop)
         assert task is not None, "whatever awaits runs in one"
         self._cancelling = task.cancelling()
         self._arm()
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.due = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._disarm()
         if self._fired:
             assert self._task is not None, "entered"
             # As `asyncio.timeout` has it: who cancels from outside meanwhile is not kept from it.
@@ -56,87 +93,95 @@ class LazyTimeout:
 
     def move(self, due: float | None) -> None:
         self.due = due
-        if due is not None and (self._timer is None or due < self._armed_at):
+        if due is not None and (self._armed_at is None or due < self._armed_at):
             self._arm()
 
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.due is not None and not self._fired:
-            self._armed_at = self.due
-            self._timer = self._loop.call_at(self.due, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
+    def look(self) -> None:
+        """It was due now, when it was last armed."""
+        self._armed_at = self._second = self._timer = None
         if self.due is None or self._loop.time() < self.due:
             self._arm()
         elif self._task is not None:
             self._fired = True
             self._task.cancel()
 
+    def _arm(self) -> None:
+        self._disarm()
+        due = self.due
+        if due is None or self._fired:
+            return
+        self._armed_at = due
+        second = int(due)
+        if second - self._loop.time() > FAR_SECS:
+            self._second = second
+            self._far.add(second, self)
+        else:
+            self._timer = self._loop.call_at(due, self.look)
 
-class Patience:
-    """One attempt's. `async with patience.limit:` raises TimeoutError; afterwards `out_of_time` says whether it was
-    the request's deadline, and not a limit of the member's own."""
+    def _disarm(self) -> None:
+        self._armed_at = None
+        if self._second is not None:
+            self._far.remove(self._second, self)
+            self._second = None
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    __slots__ = (
-        "_began_at",
-        "_deadline",
-        "_due",
-        "_loop",
-        "_stream",
-        "_timeouts",
-        "limit",
-    )
+
+class Patience(LazyTimeout):
+    """One attempt's. `with patience:` raises TimeoutError; afterwards `out_of_time` says whether it was the request's
+    deadline, and not a limit of the member's own."""
+
+    __slots__ = ("_began_at", "_deadline", "_limit_at", "_stream", "_timeouts")
 
     def __init__(self, timeouts: Timeouts, available_secs: float, *, stream: bool) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._began_at = self._loop.time()
-        self._deadline = self._began_at + available_secs
+        loop = asyncio.get_running_loop()
+        self._began_at = now = loop.time()
+        self._deadline = now + available_secs
         self._timeouts = timeouts
         self._stream = stream
-        self._due = self._deadline
-        self.limit = LazyTimeout(self._until_headers())
+        super().__init__(self._until_headers(), loop)
 
     @property
     def out_of_time(self) -> bool:
-        return self._due == self._deadline
+        return self._limit_at == self._deadline
 
     def connecting(self) -> None:
         """The same request goes out once more, with another key: nothing begins anew."""
-        self.limit.move(self._until_headers())
+        self.move(self._until_headers())
 
     def answering(self) -> None:
         """The headers are there."""
-        self.limit.move(self._earliest(self._timeouts.first_token_ms if self._stream else None))
+        self.move(self._earliest(self._timeouts.first_token_ms if self._stream else None))
 
     def holding(self) -> None:
         """The first content is there."""
-        self.limit.move(self._earliest())
+        self.move(self._earliest())
 
     def streaming(self) -> None:
         """The caller has its first byte: from here on there is no deadline."""
-        self.limit.move(None)
+        self.due = None
 
     def lingering(self) -> None:
         """The terminal event is out."""
-        self.limit.move(self._loop.time() + LINGER_SECS)
+        self.move(self._loop.time() + LINGER_SECS)
 
     def watch(self) -> StallWatch | None:
         """Watches the gaps of a stream, if they are limited at all."""
         stall_ms = self._timeouts.stall_ms
-        return None if stall_ms is None else StallWatch(stall_ms / 1000)
+        return None if stall_ms is None else StallWatch(stall_ms / 1000, self._loop)
 
     def _until_headers(self) -> float:
-        return self._earliest(self._timeouts.attempt_ms, self._timeouts.first_token_ms if self._stream else None)
+        timeouts = self._timeouts
+        return self._earliest(timeouts.attempt_ms, timeouts.first_token_ms if self._stream else None)
 
-    def _earliest(self, *limits_ms: int | None) -> float:
+    def _earliest(self, one_ms: int | None = None, other_ms: int | None = None) -> float:
         due = self._deadline
-        for limit_ms in limits_ms:
-            if limit_ms is not None:
-                due = min(due, self._began_at + limit_ms / 1000)
-        self._due = due
+        if one_ms is not None:
+            due = min(due, self._began_at + one_ms / 1000)
+        if other_ms is not None:
+            due = min(due, self._began_at + other_ms / 1000)
+        self._limit_at = due
         return due
 
 
@@ -146,18 +191,21 @@ class StallWatch(LazyTimeout):
 
     __slots__ = ("_secs",)
 
-    def __init__(self, secs: float) -> None:
-        super().__init__(None)
+    def __init__(self, secs: float, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(None, loop)
         self._secs = secs
 
     def around(self, sink: Sink) -> Sink:
         """The same sink, watched."""
+        now, secs = self._loop.time, self._secs
 
         def watched(data: bytes) -> Awaitable[None] | None:
             waiting = sink(data)
             if waiting is not None:
                 return self._while_the_caller_takes(waiting)
-            self.move(self._loop.time() + self._secs)
+            self.due = now() + secs
+            if self._armed_at is None:
+                self._arm()
             return None
 
         return watched

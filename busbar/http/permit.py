@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pykka
+from msgspec import Struct
 
 from busbar.actors.messages import Assignment, Exhausted, Release, Report, Route, Withdraw
 from busbar.actors.runtime import LoopFuture, LoopRef, MailboxFull
@@ -12,44 +13,51 @@ from busbar.actors.supervision import Outcome
 from busbar.protocols.failures import Failure
 
 
-class Permit:
+class Permit(Struct):
     """The slot that an assignment gives."""
 
-    __slots__ = (
-        "_assignment",
-        "_held",
-    )
-
-    def __init__(self, assignment: Assignment) -> None:
-        self._assignment = assignment
-        self._held = True
+    assignment: Assignment
+    held: bool = True
 
     def report(self, failure: Failure | None, latency_ms: float, *, refund: bool) -> None:
         """With a verdict on the member."""
-        self._held = False
-        outcome = Outcome(
-            failure=None if failure is None else failure.kind,
-            retry_after_secs=None if failure is None else failure.signal.retry_after_secs,
-            latency_ms=latency_ms,
-        )
-        self._assignment.ref.tell(Report(permit=self._assignment.permit, outcome=outcome, refund=refund))
+        self.held = False
+        if failure is None:
+            outcome = Outcome(None, None, latency_ms)
+        else:
+            outcome = Outcome(failure.kind, failure.signal.retry_after_secs, latency_ms)
+        self.assignment.ref.tell(Report(permit=self.assignment.permit, outcome=outcome, refund=refund))
 
     def release(self, *, refund: bool = False) -> None:
         """Without a verdict, unless there was one already."""
-        if self._held:
-            self._held = False
-            self._assignment.ref.tell(Release(permit=self._assignment.permit, refund=refund))
+        if self.held:
+            self.held = False
+            self.assignment.ref.tell(Release(permit=self.assignment.permit, refund=refund))
 
 
-async def ask_pool(pool: LoopRef, route: Route) -> Assignment | Exhausted:
-    """Which member takes the request. A caller that goes away in between does not take the answer's slot with it."""
+def ask_at_once(pool: LoopRef, route: Route) -> Assignment | Exhausted | LoopFuture:
+    """Which member takes the request: the reply, which is nearly always there at once. A request that has to wait
+    gets its future, for `wait_for`."""
     asked = pool.ask(route)
+    return _reply(asked) if asked.done() else asked
+
+
+async def wait_for(asked: LoopFuture, pool: LoopRef, route: Route) -> Assignment | Exhausted:
+    """The reply. A caller that goes away before it comes does not take the slot with it."""
     try:
-        reply: Assignment | Exhausted = await asked
+        await asked
     except asyncio.CancelledError:
         asked.when_done(_give_back)  # it may be on its way
         pool.tell(Withdraw(route.request_id))
         raise
+    except (pykka.ActorDeadError, MailboxFull):
+        pass
+    return _reply(asked)
+
+
+def _reply(asked: LoopFuture) -> Assignment | Exhausted:
+    try:
+        reply: Assignment | Exhausted = asked.get()
     except (pykka.ActorDeadError, MailboxFull):
         # The pool has just been restarted, or cannot keep up: nobody was found, and soon somebody may be.
         return Exhausted(reasons={}, retry_after_secs=1.0)

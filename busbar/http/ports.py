@@ -18,6 +18,20 @@ Sink: typing.TypeAlias = Callable[[bytes], Awaitable[None] | None]
 how a slow caller slows the provider down. What it raises ends the stream and reaches whoever asked for it."""
 
 
+Memo: typing.TypeAlias = dict[object, typing.Any]
+"""What was worked out of a request's head, under keys of those who did."""
+
+MEMO_MAX = 64
+"""A thing or two for each member that the requests of one caller go to."""
+
+
+def remember(memo: Memo, key: object, value: object) -> None:
+    """Makes room for it, where there is none."""
+    if len(memo) >= MEMO_MAX:
+        memo.clear()
+    memo[key] = value
+
+
 class BodyTooLarge(Exception):
     """The caller's body is over the bound."""
 
@@ -54,6 +68,11 @@ class Exchange(typing.Protocol):
         """Names are matched without regard to case."""
         ...
 
+    @property
+    def memo(self) -> Memo | None:
+        """Where something may be kept for the connection's next request, if that has the same head; None: nowhere."""
+        ...
+
     async def body(self) -> bytes:
         """Raises `BodyTooLarge`, `BodyTooSlow`."""
         ...
@@ -86,6 +105,9 @@ class UpstreamRequest(Struct, frozen=True):
     """As configured: for whom it is."""
     on_connected: Callable[[], None] | None = None
     """Called when there is a connection, and the request is about to be written to it."""
+    kept: dict[str, typing.Any] | None = None
+    """Where an upstream may keep what it makes of url, method and headers. Whoever gives it promises that these are
+    the same in every request with the same dict."""
 
     def __repr__(self) -> str:
         """Without its headers and its body: a credential is among the ones, and the other is the caller's."""

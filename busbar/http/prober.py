@@ -209,6 +209,7 @@ class _Nobody:
     raw_query = ""
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
+    memo = None
 
     async def body(self) -> bytes:
         return b""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from busbar.actors.journey import Destination
 from busbar.actors.runtime import LoopRef
 from busbar.http.admissions import NotAdmitted
-from busbar.http.auth import Caller, NotReady, Refused
+from busbar.http.auth import NotReady, Refused
 from busbar.http.bill import Unrecorded
 from busbar.http.call import Call
 from busbar.http.denials import STORE_FAILS, UNRECORDED
@@ -85,8 +85,11 @@ class Relay:
         means = self._means
         own_headers = {REQUEST_ID: request.id}
         try:
-            caller = means.doorkeeper.admit(exchange.headers, exchange.query)
-            body = await self._body(exchange, caller)
+            caller = means.doorkeeper.recognise(exchange)
+            raw = await exchange.body()
+            means.doorkeeper.verify(caller, exchange, raw)
+            body = Body(raw, means.limits.json_depth_max)
+            del raw  # nobody else keeps its bytes: see `Body.forget`
             destination = self._find(target, body)
             request.pool = destination.name
             if means.admissions is not None and caller.virtual is not None:
@@ -106,6 +109,7 @@ class Relay:
                 own_headers=own_headers,
                 bill=request.bill,
                 outgoing=None if request.trace is None else request.trace.outgoing,
+                memo=exchange.memo,
             )
             only = None if call.operation == "chat" else self._speakers.get(call.ingress.name, frozenset())
             report = await Travel(means, call, destination, only, request).run()
@@ -125,12 +129,6 @@ class Relay:
             report = client_report(fault, means.limits)
         if report is not None:
             request.told(outcome_of(report), await self._tell(exchange, target.ingress, report, own_headers))
-
-    async def _body(self, exchange: Exchange, caller: Caller) -> Body:
-        """Nobody else keeps its bytes: see `Body.forget`."""
-        raw = await exchange.body()
-        self._means.doorkeeper.verify(caller, exchange, raw)
-        return Body(raw, self._means.limits.json_depth_max)
 
     def _find(self, target: Target, body: Body) -> Destination:
         if target.provider is not None:

@@ -19,9 +19,6 @@ from busbar.protocols.errors import ErrorKind, ErrorReport
 from busbar.protocols.protocol import Hop
 from busbar.protocols.registry import PROTOCOLS, by_headers
 
-HEADERS_MAX = 100
-"""Fields of one request."""
-
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 OPEN_PATHS = frozenset({"/healthz", "/api/hello"})

@@ -9,8 +9,9 @@ finished  the terminal event is out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from time import monotonic
+from typing import Any
 
 from msgspec import Struct
 
@@ -174,7 +175,7 @@ class StreamRelay:
         """All that happens only a few times in a stream: the start, the end, an error."""
         pipe = self._pipe
         if pipe.ended and pipe.error is None:
-            return self._write_change(out)
+            return self._go_on(out)
         if not self.started:
             self._held.append(out)
             self._held_bytes += len(out)
@@ -185,7 +186,12 @@ class StreamRelay:
             if not self.begun and self._holds():
                 return None
             out = b""
-        return self._write_change(out)
+        return self._go_on(out)
+
+    def _go_on(self, out: bytes) -> Awaitable[None] | None:
+        steps = self._write_change(out)
+        # What is awaited before the end may need the task that serves the caller.
+        return steps if self._pipe.ended and self._ending is not None else _run(steps)
 
     def _holds(self) -> bool:
         """Whether the content goes on being held back; begins to at the first."""
@@ -233,3 +239,36 @@ class StreamRelay:
             self.finished = True
             self._finished()
             await self._exchange.end()
+
+
+def _run(steps: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
+    """Runs `steps` at once, as far as they need not wait: the caller gets its first byte in the turn in which the
+    provider's came. None: to their end; else their rest is to be awaited."""
+    try:
+        waited = steps.send(None)
+    except StopIteration:
+        return None
+    return _Rest(steps, waited)
+
+
+class _Rest:
+    """What is left of a coroutine that came to wait."""
+
+    __slots__ = ("_steps", "_waited")
+
+    def __init__(self, steps: Coroutine[Any, Any, None], waited: object) -> None:
+        self._steps = steps
+        self._waited = waited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waited = self._waited
+        while True:
+            step: Callable[[Any], object] = self._steps.send
+            try:
+                given = yield waited
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is for who waits in there
+                step, given = self._steps.throw, error
+            try:
+                waited = step(given)
+            except StopIteration:
+                return

@@ -94,7 +94,7 @@ class StreamedAnswer:
             if watch is None:
                 await answer.stream(sink)
             else:
-                async with watch:
+                with watch:
                     await answer.stream(watch.around(sink))
             if await relay.close():
                 return None

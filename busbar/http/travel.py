@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from busbar.actors.journey import Ask, Destination, Failing, GiveUp, Journey, Step, Try, Verdict, Wait
-from busbar.actors.messages import Assignment, Route
-from busbar.actors.runtime import Clock, LoopRef
+from busbar.actors.messages import Assignment, Exhausted, Route
+from busbar.actors.runtime import Clock, LoopFuture, LoopRef
 from busbar.config.schema import LimitsConfig
 from busbar.http.admissions import Admissions
 from busbar.http.attempt import Attempt
@@ -20,7 +20,7 @@ from busbar.http.call import Call, Failed
 from busbar.http.destinations import Destinations
 from busbar.http.estimate import estimate
 from busbar.http.lanes import Lane
-from busbar.http.permit import Permit, ask_pool
+from busbar.http.permit import Permit, ask_at_once, wait_for
 from busbar.http.ports import CallerGone, Upstream
 from busbar.http.record import Record
 from busbar.http.recovery import Recovery
@@ -85,10 +85,16 @@ class Travel:
         step: Step | None = self._journey.begin()
         while step is not None:
             match step:
-                case Ask():
-                    step = await self._ask(step)
+                case Ask(destination, route):
+                    route = self._with_wishes(route, destination)
+                    reply = ask_at_once(destination.ref, route)
+                    if isinstance(reply, LoopFuture):
+                        reply = await wait_for(reply, destination.ref, route)
+                    step = self._told(reply)
                 case Try(assignment, available_secs):
-                    step = await self._try(assignment, available_secs)
+                    resumed = self._call.resumed
+                    failed = await self._attempt(assignment, available_secs)
+                    step = None if failed is None or failed.answered else self._failed(failed, ours=resumed)
                 case Wait(secs):
                     await asyncio.sleep(secs)
                     step = self._journey.waited()
@@ -98,41 +104,34 @@ class Travel:
 
     # --- the journey's steps
 
-    async def _ask(self, step: Ask) -> Step:
-        there, call = step.destination, self._call
+    def _with_wishes(self, route: Route, there: Destination) -> Route:
+        """`route` with what this destination wants to know besides. A fallback pool has its own wishes."""
+        call = self._call
         call.hold_secs = there.hold_secs
         if not call.resumed:
             insured = there.continues and call.stream and call.operation == "chat"
             call.recovery = Recovery() if insured else None
-        route = self._with_wishes(step.route, there)
-        if route.session is not None:
-            self._record.by_session.add(there.name)
-        reply = await ask_pool(there.ref, route)
+        if there.session_header is not None:
+            route = replace(route, session=call.exchange.headers.get(there.session_header))
+            if route.session is not None:
+                self._record.by_session.add(there.name)
+        if there.estimates:
+            route = replace(route, demand=estimate(call.ingress, call.body))
+        return route
+
+    def _told(self, reply: Assignment | Exhausted) -> Step:
         now = self._means.clock.now()
         if isinstance(reply, Assignment):
             return self._journey.assigned(reply, now)
         return self._journey.exhausted(reply, now)
 
-    def _with_wishes(self, route: Route, destination: Destination) -> Route:
-        """`route` with what this destination wants to know besides. A fallback pool has its own wishes."""
-        header = destination.session_header
-        if header is not None:
-            route = replace(route, session=self._call.exchange.headers.get(header))
-        if destination.estimates:
-            route = replace(route, demand=estimate(self._call.ingress, self._call.body))
-        return route
-
-    async def _try(self, assignment: Assignment, available_secs: float) -> Step | None:
-        """None: the caller has its answer."""
-        resumed = self._call.resumed
-        failed = await self._attempt(assignment, available_secs)
-        if failed is None or failed.answered:
-            return None
+    def _failed(self, failed: Failed, *, ours: bool) -> Step:
+        """The attempt failed, and the caller has seen nothing of it."""
         self._last = failed
         failure = failed.failure
         if self._is_callers_account(failure) and not self._call.resumed:
             return GiveUp(Verdict.FAILED)
-        failing = Failing(failure.kind, failure.signal.retry_after_secs, ours=resumed)
+        failing = Failing(failure.kind, failure.signal.retry_after_secs, ours=ours)
         return self._journey.failed(failing, self._means.clock.now())
 
     async def _give_up(self, step: GiveUp) -> ErrorReport | None:

@@ -26,11 +26,6 @@ def answer_head(status: int, headers: Mapping[str, str], framing: str, *, http_1
     return f"{version} {status} {_PHRASES.get(status, '')}\r\n{lines}date: {_date()}\r\n{framing}\r\n".encode()
 
 
-def chunk(data: bytes) -> bytes:
-    """One chunk of a body whose length is not known. `data` is not empty: that would be the end."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
 LAST_CHUNK = b"0\r\n\r\n"
 
 

@@ -107,9 +107,9 @@ def _deeper_than(raw: bytes, depth_max: int) -> bool:
     the other, and that there is no such escape, is for the parser to refuse.) Linear in the length: about a second
     for 32 MiB of nothing but brackets.
     """
-    shape = raw.translate(None, _NOT_SHAPE)  # text goes first: each further step has only a part of the body to do
-    if shape.count(b"{") + shape.count(b"[") <= depth_max:
+    if _count_up_to(raw, b"{", depth_max + 1) + _count_up_to(raw, b"[", depth_max + 1) <= depth_max:
         return False
+    shape = raw.translate(None, _NOT_SHAPE)  # text goes first: each further step has only a part of the body to do
     if b"\\" in shape:
         shape = shape.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Strings without brackets vanish, so that there are few pieces to split into.
@@ -120,6 +120,12 @@ def _deeper_than(raw: bytes, depth_max: int) -> bool:
     if _UP * (depth_max + 1) in steps:
         return True
     return max(accumulate(memoryview(steps).cast("b")), default=0) > depth_max
+
+
+def _count_up_to(raw: bytes, byte: bytes, bound: int) -> int:
+    """How often `byte` is there, or `bound` if it is more often. Where it is rare, `replace` leaps from one to the
+    next and copies what is between; `count` would look at every byte, which takes ten times as long."""
+    return len(raw) - len(raw.replace(byte, b"", bound))
 
 
 def _reason(error: Exception) -> str:

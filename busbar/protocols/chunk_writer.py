@@ -40,7 +40,7 @@ class ChunkWriter(abc.ABC):
         if kept is not None:
             if kept.dialect == self._dialect:
                 return self._own(chunk)
-            if not kept.fields.keys() <= self._reported:
+            if kept.fields and not kept.fields.keys() <= self._reported:
                 self._reported |= kept.fields.keys()
                 report_leftovers(chunk, self._dialect, "", self._receipt)
         events, handlers = chunk.events, self._handlers

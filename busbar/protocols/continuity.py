@@ -47,6 +47,13 @@ THINKING_CHARS_MAX = 1 << 20
 """Of one turn's thinking; a longer one is not kept (and then not put back: half a thought has no valid signature)."""
 
 
+UNHASHED_CHARS_MAX = 4096
+"""Most turns are short, and have nothing to be kept: then what was asked and said is never hashed. Of a longer one it
+is, from time to time, as long prompts are not kept while an answer is waited for."""
+
+_NOTHING = hashlib.sha256()
+
+
 class Kept(Struct, frozen=True, kw_only=True):
     """The opaque state of one assistant turn."""
 
@@ -89,7 +96,12 @@ class TurnCollector:
     def __init__(self, asked: str, style: IdStyle, own_signer: str) -> None:
         self._style = style
         self._own = own_signer
-        self._said = hashlib.sha256(asked.encode("utf-8", "surrogatepass") + b"\0")
+        self._texts = [asked, "\0"]
+        """What was asked and said, as far as it is not hashed yet."""
+        self._texts_chars = len(asked)
+        self._said = _NOTHING
+        if len(asked) > UNHASHED_CHARS_MAX:
+            self._hash()
         self._blocks: dict[int, Thinking | RedactedThinking] = {}
         self._thoughts: dict[int, list[str]] = {}
         self._calls: dict[int, str] = {}
@@ -112,7 +124,7 @@ class TurnCollector:
         """Takes an event of the first choice."""
         match event:
             case TextDelta(choice=0, text=text):
-                self._said.update(text.encode("utf-8", "surrogatepass"))
+                self.say(text)
             case ThinkingDelta(choice=0, index=index, text=text):
                 self._think(index, text)
             case SignatureDelta(choice=0, index=index, signature=signature, signer=signer):
@@ -142,7 +154,7 @@ class TurnCollector:
                 (s for at, s in self._signatures.items() if at not in self._calls and at not in self._blocks), None
             ),
         )
-        keys = [_call_key(call) for call in self._calls.values()] or [f"turn:{self._said.hexdigest()}"]
+        keys = [_call_key(call) for call in self._calls.values()] or [f"turn:{self._hash().hexdigest()}"]
         return dict.fromkeys(keys, kept)
 
     def _open(self, index: int, part: Part) -> None:
@@ -159,10 +171,26 @@ class TurnCollector:
                 self._calls[index] = translate_id(part.id, self._style, TOOL_CALL_PREFIXES)
                 self._sign(index, part.signature, part.signer)
             case Text():
-                self._said.update(part.text.encode("utf-8", "surrogatepass"))
+                self.say(part.text)
                 self._sign(index, part.signature, part.signer)
             case _:
                 pass
+
+    def say(self, text: str) -> None:
+        """Takes the next piece of text of the first choice."""
+        self._texts.append(text)
+        self._texts_chars += len(text) + 1
+        if self._texts_chars > UNHASHED_CHARS_MAX:
+            self._hash()
+
+    def _hash(self) -> hashlib._Hash:
+        """Of what was asked and said until now."""
+        if self._said is _NOTHING:
+            self._said = _NOTHING.copy()
+        self._said.update("".join(self._texts).encode("utf-8", "surrogatepass"))
+        self._texts.clear()
+        self._texts_chars = 0
+        return self._said
 
     def _think(self, index: int, text: str) -> None:
         self._chars += len(text)
@@ -213,7 +241,7 @@ def asked_text(messages: Sequence[Message]) -> str:
     for message in reversed(messages):
         if message.role == "assistant":
             break
-        texts.extend(part.text for part in reversed(message.parts) if isinstance(part, Text))
+        texts += [part.text for part in reversed(message.parts) if isinstance(part, Text)]
     return "\0".join(reversed(texts))
 
 

@@ -7,6 +7,7 @@ to be renamed, and what of the answer has to be kept aside for the next turn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -36,7 +37,8 @@ class Crossing:
         self._answer_receipt = Receipt("response.")
         self._source = source
         self._target = target
-        self._hop = replace(hop, stream_usage=written.stream_usage)
+        usage = written.stream_usage
+        self._hop = hop if hop.stream_usage is usage else replace(hop, stream_usage=usage)
         self._own_names = _own_names(request, target)
         self._turn = TurnCollector(asked_text(request.messages), source.tool_call_ids, source.signer)
 
@@ -84,8 +86,13 @@ class Crossing:
         return self._turn.entries()
 
 
+_NONE_RENAMED: Mapping[str, str] = MappingProxyType({})
+
+
 def _own_names(request: Request, target: Protocol) -> Mapping[str, str]:
     """The tools whose names the target cannot take: the name it gets → the caller's own."""
+    if not request.tools:
+        return _NONE_RENAMED
     names = (tool.name for tool in request.tools if isinstance(tool, FunctionTool))
     fitted = {target.fit_tool_name(name): name for name in names}
     return {fitting: name for fitting, name in fitted.items() if fitting != name}

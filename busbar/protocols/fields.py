@@ -37,17 +37,19 @@ def take_int(left: dict[str, Any], key: str, path: str = "") -> int | None:
     value = left.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise InvalidRequest(_at(path, key), "expected an integer")
+    if type(value) is not int:
+        if type(value) is not float or value != int(value):
+            raise InvalidRequest(_at(path, key), "expected an integer")
+        value = int(value)
     del left[key]
-    return int(value)
+    return value
 
 
 def take_number(left: dict[str, Any], key: str, path: str = "") -> float | None:
     value = left.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not float and type(value) is not int:
         raise InvalidRequest(_at(path, key), "expected a number")
     del left[key]
     return value

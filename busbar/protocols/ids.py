@@ -55,8 +55,11 @@ def answer_id(foreign: str, style: IdStyle, nonce: str) -> str:
     """The id of an answer, always in `style`: nobody sends it back, so nothing has to lead to the first one again."""
     if not foreign:
         return mint_id(style, nonce)
-    prefix = next((known for known in (style.prefix, *ANSWER_PREFIXES) if foreign.startswith(known)), "")
-    candidate = style.prefix + foreign[len(prefix) :]
+    candidate = style.prefix + foreign
+    for known in (style.prefix, *ANSWER_PREFIXES):
+        if foreign.startswith(known):
+            candidate = style.prefix + foreign[len(known) :]
+            break
     return candidate if _fits(candidate, style) else style.prefix + _digest(foreign)
 
 

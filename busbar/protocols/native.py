@@ -31,7 +31,7 @@ class Native(Struct, frozen=True):
     form: Any = None
 
 
-class Node(Struct, kw_only=True):
+class Node(Struct, kw_only=True, gc=False):
     """A node of the IR."""
 
     native: Native | None = None

@@ -173,8 +173,8 @@ class DocumentSpell(typing.Protocol):
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What a look at a whole 200 answer found. `error`: the body is an error in spite of its status. Not `readable`:
-    it is not JSON, or not an object."""
+    """What a look at a whole 200 answer found. `usage`: its counts; nobody asks for what else the dialect says
+    there. `error`: the body is an error in spite of its status. Not `readable`: it is not JSON, or not an object."""
 
     readable: bool = True
     usage: Usage | None = None

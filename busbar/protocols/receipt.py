@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -32,6 +33,11 @@ class Spell(Protocol):
 _PATH = re.compile(r"[\w$:/@-]{1,64}(\[\d+\])*(\.[\w$:/@-]{1,64}(\[\d+\])*)*\Z", re.ASCII)
 _SEGMENT = re.compile(r"[\w$:/@-]{1,64}(\[\d+\])*\Z", re.ASCII)
 PATH_CHARS_MAX = 200
+
+REMEMBERED = 1024
+REMEMBERED_CHARS_MAX = 128
+"""How many entries are remembered, and how long their texts may be for it: most answers of a provider lose the same
+fields."""
 
 
 def nameable(path: str) -> str:
@@ -88,7 +94,7 @@ class Receipt:
     @property
     def dropped_paths(self) -> tuple[str, ...]:
         """What the log, the counter and the `x-busbar-dropped` header name."""
-        return tuple(entry.path for entry in self._entries if entry.change == "dropped")
+        return tuple([entry.path for entry in self._entries if entry.change == "dropped"])
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,10 +103,17 @@ class Receipt:
         return f"Receipt({list(self._entries)!r})"
 
     def _add(self, change: Change, path: str, why: str) -> None:
-        entry = Entry(change, nameable(self._root + path), why)
+        path = self._root + path
+        brief = len(path) <= REMEMBERED_CHARS_MAX and len(why) <= REMEMBERED_CHARS_MAX
+        entry = (_entry if brief else _entry.__wrapped__)(change, path, why)
         if entry in self._entries:
             return
         if len(self._entries) >= RECEIPT_ENTRIES_MAX:
             self.overflow += 1
             return
         self._entries[entry] = None
+
+
+@lru_cache(REMEMBERED)
+def _entry(change: Change, path: str, why: str) -> Entry:
+    return Entry(change, nameable(path), why)

@@ -18,7 +18,10 @@ MARK = "_bbseal1_"
 STATE_BYTES_MAX = 1 << 20
 """Of one opened state: what comes from a caller may claim to be larger than it is."""
 
-_SEALED_BYTES = re.compile(MARK.encode() + rb"[A-Za-z0-9_-]*")
+_MARK_BYTES = MARK.encode()
+_SEALED_BYTES = re.compile(_MARK_BYTES + rb"[A-Za-z0-9_-]*")
+_LEAPS_MAX = 8
+"""A leap to the next underscore costs as much as looking at some hundred bytes."""
 
 
 def sealed(call: str, state: bytes, style: IdStyle) -> str:
@@ -44,4 +47,16 @@ def opened(call: str) -> tuple[str, bytes | None]:
 
 def without_seals(raw: bytes) -> bytes:
     """A body that is passed through, with every id as its provider made it."""
-    return _SEALED_BYTES.sub(b"", raw) if MARK.encode() in raw else raw
+    return _SEALED_BYTES.sub(b"", raw) if _holds_mark(raw) else raw
+
+
+def _holds_mark(raw: bytes) -> bool:
+    """Prompts hardly have underscores, and the search for one byte is ten times as fast as that for several."""
+    at = -1
+    for _ in range(_LEAPS_MAX):
+        at = raw.find(b"_", at + 1)
+        if at < 0:
+            return False
+        if raw.startswith(_MARK_BYTES, at):
+            return True
+    return raw.find(_MARK_BYTES, at) >= 0

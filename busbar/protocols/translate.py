@@ -5,8 +5,9 @@ Nothing here knows any dialect. The receipt of a hop names what was dropped, cha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 
 import msgspec
@@ -82,12 +83,18 @@ def own_request(
     """The caller's request for a provider of its own dialect: as it came, but for the model's name, what the provider
     wants otherwise (`changes`), and what an earlier hop may have left in it."""
     if protocol.model_in == "body":
-        changes = {"model": model, **changes}
-    if any(trace in body.raw for trace in protocol.hop_traces):
+        changes = {"model": model, **changes} if changes else {"model": model}
+    if protocol.hop_traces and _finder(protocol.hop_traces)(body.raw) is not None:
         mended = protocol.mend_request(body.document(), receipt)
         if mended is not None:
             return without_seals(_encode(changed(mended, changes)))
     return without_seals(body.with_changes(changes) if changes else body.raw)
+
+
+@cache
+def _finder(traces: tuple[bytes, ...]) -> Callable[[bytes], re.Match[bytes] | None]:
+    """Finds the first of them in one pass; what they begin with alike is compared only once."""
+    return re.compile(b"|".join(map(re.escape, traces))).search
 
 
 def translate_response(
@@ -180,6 +187,10 @@ class StreamTranslator:
         out = []
         for chunk in chunks:
             for event in chunk.events:
+                if type(event) is TextDelta and self.content:
+                    if self._turn is not None and event.choice == 0:
+                        self._turn.say(event.text)
+                    continue
                 self._note(event)
                 if self._turn is not None:
                     self._turn.see(event)

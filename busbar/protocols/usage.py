@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import astuple, replace
 
 from busbar.protocols.native import Node
 
@@ -65,11 +65,16 @@ COUNT_MAX = 2**53
 
 
 def believed(usage: Usage) -> Usage:
-    """`usage` itself, or one without the counts that cannot be."""
-    absurd = {
-        name: None for name in _COUNTS if (count := getattr(usage, name)) is not None and not 0 <= count <= COUNT_MAX
-    }
-    return msgspec.structs.replace(usage, **absurd) if absurd else usage
+    """The counts of `usage` alone, without those that cannot be: what may be kept of it."""
+    counts = usage if usage.native is None else replace(usage, native=None)
+    for count in astuple(counts):
+        if count and not 0 < count <= COUNT_MAX:
+            return _without_the_absurd(counts)
+    return counts
+
+
+def _without_the_absurd(counts: Usage) -> Usage:
+    return replace(counts, **{name: None for name in _COUNTS if not 0 <= (getattr(counts, name) or 0) <= COUNT_MAX})
 
 
 def merged(known: Usage | None, later: Usage | None) -> Usage | None:

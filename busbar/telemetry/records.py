@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -117,9 +118,9 @@ def record_of(request: RequestDone) -> RequestRecord:
         request.pool,
         request.outcome,
         request.status,
-        round(request.latency_ms, 1),
-        None if request.ttft_ms is None else round(request.ttft_ms, 1),
-        None if request.overhead_ms is None else round(request.overhead_ms, 2),
+        round(request.latency_ms * 10) / 10,  # `round(it, 1)` does it by way of a text, and takes twice as long
+        None if request.ttft_ms is None else round(request.ttft_ms * 10) / 10,
+        None if request.overhead_ms is None else round(request.overhead_ms * 100) / 100,
         request.key_id,
         request.translated_to,
         len(request.failed_over),
@@ -133,9 +134,14 @@ def record_of(request: RequestDone) -> RequestRecord:
 
 def timestamp(unix_secs: float) -> str:
     """RFC 3339 in UTC, to the millisecond: `2026-01-01T00:00:00.000Z`."""
-    # To the nearest millisecond first: `isoformat` cuts, and 0.123 is a little less in binary.
-    moment = datetime.fromtimestamp(round(unix_secs, 3), UTC)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, ms = divmod(round(unix_secs * 1000), 1000)
+    return f"{_to_the_second(second)}.{ms:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(second: int) -> str:
+    """Worked out once: a busy gateway writes thousands of lines in one."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def cost_nanodollars(request: RequestDone) -> int | None:
@@ -153,7 +159,7 @@ def _attempt(attempt: AttemptDone) -> AttemptRecord:
     return AttemptRecord(
         attempt.member,
         attempt.disposition,
-        round(attempt.latency_ms, 1),
+        round(attempt.latency_ms * 10) / 10,
         attempt.pool,
         attempt.provider,
         attempt.protocol,

@@ -28,6 +28,7 @@ from busbar.actors.messages import (
     Route,
     Withdraw,
 )
+from busbar.actors.pool import Pool
 from busbar.actors.runtime import LoopFuture
 from busbar.actors.supervision import BreakerSettings, CellView, Directive, Outcome, Throttle
 from busbar.actors.two_stage import TwoStagePolicy
@@ -212,6 +213,14 @@ class Walk:
                 assert len(out) + held <= 1, "never two probes for one cell"
                 assert (len(out) == 1) == it.cell._probe_out
                 assert not (held or out) or it.cell.state is not CellState.CLOSED
+                free = member._spec.max_concurrent - len(permits)
+                true = it.availability(free, budget_left=member._budget != 0, ttft_ms=member._ttft_ms)
+                assert it.told == true, "nothing that a pool is to know is kept from it"
+        for ref in self.world.pools.values():
+            pool_actor = ref.node.actor
+            assert isinstance(pool_actor, Pool)
+            now = self.kit.clock.now()
+            assert pool_actor._survey(Route(), now) == pool_actor._survey_each(Route(), now), "with and without haste"
 
     def rest(self) -> None:
         """Everything is done, and everything is there again."""

@@ -244,6 +244,22 @@ def test_policy_may_trip_on_a_clients_fault(kit: Kit) -> None:
     assert world.refused("p") == Exhausted(reasons={"a": Refusal.BREAKER_OPEN}, retry_after_secs=42.0)
 
 
+def test_a_policy_that_passes_success_is_asked_about_failures_and_the_probe(kit: Kit) -> None:
+    class Trusting(Says):
+        passes_success = True
+
+    world = World(kit, a={})
+    policy = Trusting(lambda cell, outcome: Resume() if outcome.failure is None else Trip(5.0))
+    world.pool("p", "a", policy=policy)
+    world.send("p", times=3)
+    assert (policy.seen, world.cell("a", "p")["outcomes"]) == ([], 3)
+    world.send("p", DOWN)
+    kit.advance(5.0)
+    world.send("p")
+    assert [(cell.outcomes, cell.probe) for cell in policy.seen] == [(4, False), (5, True)]
+    assert world.cell("a", "p")["state"] == "closed"
+
+
 def test_policy_may_bench(kit: Kit) -> None:
     world = World(kit, a={}, b={})
     benches_a = Says(lambda cell, outcome: Bench(20.0) if cell.member == "a" else Resume())

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from busbar.actors.histogram import Distribution
+from busbar.actors.journal import Journal
 from busbar.actors.messages import Snapshot
-from busbar.actors.metrics import DROPPED_PATHS_MAX, Metrics
+from busbar.actors.metrics import BATCH, DROPPED_PATHS_MAX, Metrics
 from busbar.actors.tallies import DURATION_SECS, FAILURES, OUTCOMES, REASONS, TOKENS, Labels, Relabel, Tallied
-from busbar.actors.telemetry import AttemptDone, RequestDone, Tally
+from busbar.actors.telemetry import AttemptDone, Recent, RequestDone, Tally
 from busbar.protocols.usage import Usage
 from busbar.testing import Kit
 
@@ -213,3 +214,22 @@ def test_members_that_come_and_go_in_a_pool_leave_no_series_behind(kit: Kit) -> 
     for number in range(1, 10):
         metrics.tell(Relabel(Labels(("openai",), {"fast": (f"m{number}",)})))
     assert set(kit.ask(metrics, Tally()).attempts) == {("fast", "m8"), ("fast", "m9")}
+
+
+def test_what_was_told_before_a_change_is_counted_before_it(kit: Kit) -> None:
+    metrics = kit.spawn(Metrics, labels=LABELS)
+    metrics.tell(done(attempts=(AttemptDone(pool="p", member="a", disposition="ok", latency_ms=1.0),)))
+    metrics.tell(Relabel(Labels(("openai",), {"q": ("c",)})))
+    metrics.tell(Relabel(Labels(("openai",), {"q": ("c",)})))
+    assert set(kit.ask(metrics, Tally()).attempts) == {("q", "c")}
+
+
+def test_what_cannot_be_counted_ends_its_instance_and_what_comes_then_is_counted(kit: Kit) -> None:
+    metrics = kit.spawn(Metrics, kit.spawn(Journal))
+    for _ in range(BATCH):
+        metrics.tell(done(outcome="weird"))
+    kit.run()
+    kit.expect_crash(KeyError)
+    assert len(kit.ask(metrics, Recent(1000))) == BATCH
+    metrics.tell(done())
+    assert kit.ask(metrics, Snapshot())["requests"][0]["count"] == 1

@@ -176,6 +176,7 @@ def test_a_member_that_crashes_after_a_reload_starts_as_what_it_is_now(
     tree.reload(replace(PLAN, members=(member("a", max_concurrent=7), member("b"))))
     tree.directory.members["a"].tell(Report(permit={}, outcome=Outcome(None)))  # type: ignore[arg-type]  # it is unhashable
     kit.run()
+    kit.expect_crash(TypeError)
     assert tree.shown("a")["max_concurrent"] == 7
     assert {tree.take().member for _ in range(2)} == {"a", "b"}
 

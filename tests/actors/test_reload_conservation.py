@@ -17,7 +17,8 @@ import pykka
 import pytest
 
 from busbar.actors.gateway import Gateway, GatewayPlan, GatewayPolicy, PoolLine, PoolPlan
-from busbar.actors.member import UNLIMITED, Member, MemberSpec, _Permit
+from busbar.actors.member import UNLIMITED, Member, MemberSpec
+from busbar.actors.membership import RequestPermit
 from busbar.actors.messages import (
     Acquire,
     Assignment,
@@ -309,7 +310,7 @@ class Walk:
         for ref, member in self.members():
             permits = list(member._permits.values())
             memberships = member._pools
-            requests = [permit for permit in permits if isinstance(permit, _Permit)]
+            requests = [permit for permit in permits if isinstance(permit, RequestPermit)]
             busy = Counter(permit.pool for permit in requests)
             assert busy.keys() <= memberships.keys(), "none forgets a pool whose requests are with it"
             assert {pool: it.busy for pool, it in memberships.items()} == {pool: busy[pool] for pool in memberships}

@@ -41,6 +41,13 @@ def order(strategy: StrategyName, usable: Sequence[Candidate], count: int, deman
     return chosen
 
 
+@given(currents=st.dictionaries(st.sampled_from("abc"), st.integers(-50, 50)), weight=st.integers(1, 50))
+def test_one_that_is_alone_keeps_its_credit(currents: dict[str, int], weight: int) -> None:
+    expected = {"a": 0} | currents
+    for strategy in STRATEGIES.values():
+        assert pick(strategy, currents, [Candidate("a", weight)], Demand(), 0) == ("a", expected)
+
+
 @pytest.fixture
 def kit() -> Iterator[Kit]:
     with Kit() as kit:

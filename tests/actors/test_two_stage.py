@@ -7,11 +7,13 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_actors import two_stage
+from routing_actors import World, two_stage
 
+from busbar.actors.messages import Assignment, Snapshot
 from busbar.actors.supervision import Bench, BreakerSettings, CellView, Directive, Outcome, Resume, Trip
-from busbar.actors.two_stage import cooldown_secs
+from busbar.actors.two_stage import TwoStagePolicy, cooldown_secs
 from busbar.protocols.failures import FailureClass
+from busbar.testing import Kit
 
 TRANSIENT = [
     FailureClass.RATE_LIMIT,
@@ -20,6 +22,32 @@ TRANSIENT = [
     FailureClass.TIMEOUT,
     FailureClass.NETWORK,
 ]
+
+
+class Kept(TwoStagePolicy):
+    pass
+
+
+class Own(TwoStagePolicy):
+    def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
+        return super().on_outcome(cell, outcome, now)
+
+
+class BelowOwn(Own):
+    pass
+
+
+class SaysSo(Own):
+    passes_success = True
+
+
+class Mixin:
+    def on_outcome(self, cell: CellView, outcome: Outcome, now: float) -> Directive:
+        return Resume()
+
+
+class Mixed(Mixin, TwoStagePolicy):
+    pass
 
 
 def view(
@@ -148,3 +176,34 @@ def test_cooldown_is_always_within_bounds(base: float, ceiling: float, streak: i
     cooldown = cooldown_secs(settings, streak, wait, random.Random(seed))
     assert max(min(max(target / 2, 1.0), ceiling), asked) <= cooldown <= max(ceiling, asked)
     assert cooldown <= max(target * 1.1, 1.0, asked) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("policy", "passes"),
+    [(TwoStagePolicy, True), (Kept, True), (Own, False), (BelowOwn, False), (SaysSo, True), (Mixed, False)],
+)
+def test_what_passes_success_is_said_of_one_on_outcome_only(policy: type[TwoStagePolicy], passes: bool) -> None:
+    assert policy.passes_success is passes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_makes_no_difference_whether_the_policy_is_asked_about_successes(seed: int) -> None:
+    chance = random.Random(seed)
+    failures = [None, None, None, *TRANSIENT, FailureClass.AUTH, FailureClass.CLIENT_ERROR]
+    acts = [(chance.choice("pq"), chance.choice(failures), chance.choice([0.0, 0.1, 20.0])) for _ in range(80)]
+
+    def told(policy: type[TwoStagePolicy]) -> list[object]:
+        with Kit() as kit:
+            world = World(kit, a={"max_concurrent": 2}, b={"max_requests": 60})
+            for pool in "pq":
+                world.pool(pool, "a", "b*2", policy=policy(BreakerSettings(), random.Random(seed)))
+            seen: list[object] = []
+            for pool, failure, secs in acts:
+                reply = world.route(pool)
+                if isinstance(reply, Assignment):
+                    world.report(reply, failure, latency_ms=secs)
+                kit.advance(secs)
+                seen += [world.show("a"), world.show("b"), kit.ask(world.pools[pool], Snapshot())]
+            return seen
+
+    assert told(TwoStagePolicy) == told(Own)

@@ -25,6 +25,7 @@ from busbar.http.lanes import Lane, build_lanes
 from busbar.http.ports import UpstreamRequest
 from busbar.protocols.registry import PROTOCOLS
 from busbar.protocols.signing import make_signer
+from busbar.testing.clock import VirtualClock
 
 Kind = Literal["whole", "stream", "count"]
 Document = dict[str, Any]
@@ -72,15 +73,9 @@ def kinds(name: str) -> tuple[Kind, ...]:
 
 def call(lane: Lane, kind: Kind) -> UpstreamRequest:
     """What goes out for a request without a word in it."""
-    return lane.request(
-        b"{}",
-        stream=kind == "stream",
-        operation="count_tokens" if kind == "count" else "chat",
-        forwarded={},
-        caller_key=None,
-        now=NOW,
-        signer=make_signer("bearer", TOKEN) if lane.auth_style == "gcp-oauth" else None,
-    )
+    head = lane.head(stream=kind == "stream", operation="count_tokens" if kind == "count" else "chat", forwarded={})
+    signer = make_signer("bearer", TOKEN) if lane.auth_style == "gcp-oauth" else None
+    return head.request(b"{}", None, VirtualClock(time=NOW), signer)
 
 
 def asked(dialect: str, model: str, kind: Kind) -> tuple[str, Document]:

@@ -32,6 +32,18 @@ HEADERS = (
     *(b"Set-Cookie: a=b", b"X-Folded: a\r\n b", b"No-Colon", b"Bad Name: x", b'x-quote: "a"', b": nameless"),
 )
 
+USUAL_HEADERS = (
+    *(b"Content-Type: application/json", b"content-type: text/event-stream", b"X-Empty:", b"x-empty: ", b"Server: x"),
+    *(
+        b"Connection: keep-alive",
+        b"Date: Mon, 01 Jan 2026 00:00:00 GMT",
+        b"Set-Cookie: a=b",
+        b"set-cookie: c=d; Secure",
+    ),
+    *(b"X-Request-Id:  a b ", b"x-request-id: two", b"Content-Encoding: identity", b"Keep-Alive: timeout=5"),
+)
+"""Such as are read without llhttp."""
+
 
 class Served(Struct, frozen=True):
     """One answer as the provider sends it."""
@@ -110,8 +122,26 @@ def framed(body: bytes, rng: random.Random) -> tuple[list[bytes], bytes, bool]:
             return headers, body, True
 
 
+def usual_answer(rng: random.Random) -> tuple[bytes, bool]:
+    """As most answers are."""
+    body = bytes(rng.choices(b"abc {}:\r\n\0\xff0123456789", k=rng.choice((0, 1, 10, 300))))
+    status = rng.choice((b"200 OK", b"200 OK", b"201 Created", b"429 Too Many Requests", b"500 ", b"599 Odd"))
+    framing, wire = rng.choice(
+        (
+            (b"Content-Length: %d" % len(body), body),
+            (b"content-length:%d" % len(body), body),
+            (b"Transfer-Encoding: chunked", chunked(body, rng)),
+        )
+    )
+    lines = [framing, *rng.sample(USUAL_HEADERS, rng.randint(0, 5))]
+    rng.shuffle(lines)
+    return b"\r\n".join([b"HTTP/1.1 " + status, *lines, b"", b""]) + wire, False
+
+
 def one_answer(rng: random.Random) -> tuple[bytes, bool]:
     """Its bytes, and whether the connection has to close after them."""
+    if rng.random() < 0.4:
+        return usual_answer(rng)
     body = bytes(rng.choices(b"abc {}:\r\n\0\xff0123456789", k=rng.choice((0, 1, 10, 300))))
     status = rng.choice((200, 200, 200, 200, 201, 204, 304, 400, 404, 429, 500, 503, 299, 599))
     head = [rng.choice((b"HTTP/1.1 ", b"HTTP/1.1 ", b"HTTP/1.1 ", b"HTTP/1.0 ")) + b"%d" % status]
@@ -156,10 +186,16 @@ def one_case(rng: random.Random) -> tuple[Served, ...]:
         raw, closes = one_answer(rng)
         if rng.random() < 0.3:
             raw, closes = spoiled(raw, rng), True
-        cuts = sorted(rng.choices(range(len(raw) + 1), k=rng.choice((0, 1, 3, 8))))
-        pieces = tuple(raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True))
-        answers.append(Served(tuple(piece for piece in pieces if piece), closes or rng.random() < 0.2))
+        answers.append(Served(cut(raw, rng), closes or rng.random() < 0.2))
     return tuple(answers)
+
+
+def cut(raw: bytes, rng: random.Random) -> tuple[bytes, ...]:
+    """Into pieces; often with the head in one."""
+    first = min(len(raw), rng.choice((0, raw.find(b"\r\n\r\n") + 4)))
+    cuts = sorted(rng.choices(range(first, len(raw) + 1), k=rng.choice((0, 1, 3, 8))))
+    pieces = (raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True))
+    return tuple(piece for piece in pieces if piece)
 
 
 class Provider:

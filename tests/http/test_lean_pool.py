@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from busbar.http.lean.answer import LeanAnswer
-from busbar.http.lean.connection import HEAD_BYTES_MAX, Connection, Keeper
+from busbar.http.lean.connection import Connection, Keeper
 from busbar.http.lean.pool import KEEPALIVE_SECS, SILENCE_SECS_MAX, SWEEP_SECS, ConnectionPool
 from busbar.http.lean.target import Origin
+from busbar.http.lean.usual import HEAD_BYTES_MAX
 from busbar.http.ports import UpstreamBroken
 from busbar.protocols.failures import FailureClass
 
@@ -62,7 +63,7 @@ class Wires:
 
 
 def ask(connection: Connection) -> asyncio.Future[LeanAnswer]:
-    return connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"", asyncio.get_running_loop())
+    return connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"")
 
 
 async def use(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from busbar.http.lean.target import Origin, Target, Unusual, read_target, serialise
+from busbar.http.lean.target import Origin, Target, Unusual, opening, read_target, whole_head
 from busbar.http.ports import UpstreamRequest
 
 
@@ -39,20 +39,30 @@ def test_an_unusual_url_is_left_to_others(url: str) -> None:
         read_target(url)
 
 
+def head_of(request: UpstreamRequest) -> bytes:
+    return whole_head(opening(request, read_target(request.url)), request)
+
+
 def test_a_request_is_its_headers_its_host_and_its_length() -> None:
     request = UpstreamRequest("http://h:81/v1?a=b", {"x-key": "k", "accept": "*/*"}, b"body")
-    assert serialise(request, read_target(request.url)) == (
+    assert head_of(request) == (
         b"POST /v1?a=b HTTP/1.1\r\nx-key: k\r\naccept: */*\r\nhost: h:81\r\ncontent-length: 4\r\n\r\n"
     )
 
 
+@pytest.mark.parametrize(("method", "length"), [("POST", b"content-length: 0\r\n"), ("GET", b"")])
+def test_a_request_without_a_body_says_so_where_it_could_have_one(method: str, length: bytes) -> None:
+    request = UpstreamRequest("http://h/", {}, b"", method)
+    assert head_of(request) == f"{method} / HTTP/1.1\r\nhost: h\r\n".encode() + length + b"\r\n"
+
+
 def test_a_host_that_was_signed_is_kept() -> None:
     request = UpstreamRequest("http://h/", {"Host": "signed"}, b"", "GET")
-    assert serialise(request, read_target(request.url)) == b"GET / HTTP/1.1\r\nHost: signed\r\n\r\n"
+    assert head_of(request) == b"GET / HTTP/1.1\r\nHost: signed\r\n\r\n"
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "a\0b"])
 def test_a_header_cannot_smuggle_another(value: str) -> None:
     request = UpstreamRequest("http://h/", {"x-key": value}, b"")
     with pytest.raises(ValueError):
-        serialise(request, read_target(request.url))
+        head_of(request)

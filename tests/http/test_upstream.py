@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -385,6 +385,80 @@ async def test_a_header_with_a_line_break_is_refused(upstream: Open) -> None:
     async with provider(script) as url, upstream() as way:
         with pytest.raises(ValueError):
             await way.send(UpstreamRequest(url, {"x-key": "a\r\nx-evil: b"}, b"x"))
+
+
+async def test_what_is_kept_of_a_request_is_right_for_another_body(upstream: Open) -> None:
+    seen: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+            seen.append(head + await reader.readexactly(length))
+            writer.write(OK)
+
+    async with provider(script) as url, upstream() as way:
+        kept: dict[str, object] = {}
+        for body in (b"one", b"another one", b""):
+            answer = await way.send(UpstreamRequest(url, {"x-key": "k"}, body, kept=kept))
+            assert await read_whole(answer, 10) == b"ok"
+            answer.close()
+        bare = [request.partition(b"\r\n\r\n") for request in seen]
+        assert [body for _, _, body in bare] == [b"one", b"another one", b""]
+        assert len({head.lower().partition(b"content-length")[0] for head, _, _ in bare}) == 1
+        assert all(b"x-key: k\r\n" in head.lower() for head, _, _ in bare)
+
+
+class ReadOnce(dict[str, str]):
+    """Headers that may be looked at once."""
+
+    looks = 0
+
+    def items(self) -> ItemsView[str, str]:
+        self.looks += 1
+        assert self.looks == 1, "they were kept"
+        return super().items()
+
+
+async def test_the_lean_way_looks_once_at_headers_that_are_always_the_same() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async with provider(script) as url:
+        way = AutoUpstream(connect_timeout_secs=1, connections_max=1)
+        headers, kept = ReadOnce({"x-key": "k"}), dict[str, object]()
+        for _ in range(3):
+            assert (await way.send(UpstreamRequest(url, headers, b"x", kept=kept))).status == 200
+        await way.close()
+
+
+async def test_of_a_request_that_is_refused_nothing_is_kept(upstream: Open) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        await reader.read()
+
+    async with provider(script) as url, upstream() as way:
+        kept: dict[str, object] = {}
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                await way.send(UpstreamRequest(url, {"x-key": "a\nb"}, b"x", kept=kept))
+
+
+@pytest.mark.parametrize(
+    "framing", ["content-length: 6\r\n\r\nanswer", "transfer-encoding: chunked\r\n\r\n6\r\nanswer\r\n0\r\n\r\n"]
+)
+async def test_an_answer_that_came_in_one_piece_is_bounded_like_any(upstream: Open, framing: str) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(f"HTTP/1.1 200 OK\r\n{framing}".encode())
+
+    async with provider(script) as url, upstream() as way:
+        assert await whole(way, url, 6) == b"answer"
+        with pytest.raises(AnswerTooLarge):
+            await whole(way, url, 5)
+        assert await whole(way, url, 6) == b"answer"
 
 
 async def test_a_provider_that_nobody_listens_for_is_a_network_failure(upstream: Open) -> None:

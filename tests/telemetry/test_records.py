@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from busbar.actors.telemetry import AttemptDone, RequestDone, TraceContext
 from busbar.protocols.usage import Usage
@@ -130,3 +133,9 @@ def test_a_record_is_one_line_whatever_names_hold() -> None:
 def test_times_are_told_to_the_nearest_millisecond() -> None:
     assert timestamp(1_767_225_600.0) == "2026-01-01T00:00:00.000Z"
     assert timestamp(1_767_225_600.9996) == "2026-01-01T00:00:01.000Z"
+
+
+@given(st.floats(min_value=0.0, max_value=4_102_444_800.0))
+def test_the_time_that_is_told_is_the_time(unix_secs: float) -> None:
+    told = datetime.fromisoformat(timestamp(unix_secs))
+    assert abs(told.timestamp() - unix_secs) <= 0.000_501

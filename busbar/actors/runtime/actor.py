@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
+import msgspec
 import pykka
 from pykka.messages import _ActorStop
 
@@ -33,14 +34,11 @@ class UnhandledMessage(TypeError):
     """The answer to an ask whose receiver has no handler for that type of message."""
 
 
-class Forward:
+class Forward(msgspec.Struct, frozen=True, eq=False):
     """A handler's answer that is no answer: `to` gets `message`, and answers the first asker."""
 
-    __slots__ = ("message", "to")
-
-    def __init__(self, to: LoopRef, message: Any) -> None:
-        self.to = to
-        self.message = message
+    to: LoopRef
+    message: Any
 
     def __repr__(self) -> str:
         return f"Forward({self.to!r}, {self.message!r})"

@@ -18,7 +18,7 @@ from pykka.messages import _ActorStop
 
 from busbar.actors.runtime.actor import Forward
 from busbar.actors.runtime.future import TAKEN
-from busbar.actors.runtime.mailbox import Letter, MailboxFull, Overflow, State
+from busbar.actors.runtime.mailbox import BUSY, CLOSED, IDLE, Letter, MailboxFull, Overflow, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,18 +52,31 @@ class Delivery:
         """Send a message. With `reply_to` it is an ask; the answer may come before this returns."""
         self._record((self._now(), mailbox.name, message))
         self.sent += 1
-        if mailbox.state is not State.IDLE or self._depth >= self._depth_limit or self._left <= 0:
+        if mailbox.state is not IDLE or self._depth >= self._depth_limit or self._left <= 0:
             self._enqueue(mailbox, message, reply_to)
             return
-        mailbox.state = State.BUSY
+        mailbox.state = BUSY
         self._depth += 1
         self._left -= 1
+        mailbox.processed += 1
+        mailbox.reply_to = reply_to
         try:
-            self._handle(mailbox, message, reply_to)
+            # What `_handle` does, without the call: this is the way of nearly every message.
+            try:
+                result = (mailbox.handlers.get(message.__class__) or mailbox.otherwise)(message)
+            except Exception as error:  # noqa: BLE001  # the supervision boundary
+                self._failed(mailbox, error, reply_to)
+            else:
+                reply_to = mailbox.reply_to
+                if result.__class__ is Forward:
+                    if reply_to is not TAKEN:
+                        self.deliver(result.to.actor_inbox, result.message, reply_to)
+                elif reply_to is not None:
+                    reply_to.set(result)
             if mailbox.queue:
                 self._drain_turn(mailbox)
-            elif mailbox.state is State.BUSY:
-                mailbox.state = State.IDLE
+            elif mailbox.state is BUSY:
+                mailbox.state = IDLE
         finally:
             self._depth -= 1
             if not self._depth:
@@ -73,16 +86,16 @@ class Delivery:
 
     def drain(self, mailbox: Mailbox) -> None:
         """Handle what is in the mailbox now, whatever the budget: the last thing an actor does before it stops."""
-        mailbox.state = State.BUSY
+        mailbox.state = BUSY
         for _ in range(len(mailbox.queue)):
-            if mailbox.state is not State.BUSY:
+            if mailbox.state is not BUSY:
                 return  # crashed, or asked to stop
             letter = mailbox.queue.popleft()
             self._handle(mailbox, letter.message, letter.reply_to)
 
     def release(self, mailbox: Mailbox) -> None:
         """Let an actor go on after `on_start` or a resumed crash, with what waits for it."""
-        mailbox.state = State.BUSY
+        mailbox.state = BUSY
         if mailbox.queue and not self._depth_limit:
             self._queue_turn(mailbox)
         else:
@@ -129,9 +142,7 @@ class Delivery:
         try:
             result = (mailbox.handlers.get(message.__class__) or mailbox.otherwise)(message)
         except Exception as error:  # noqa: BLE001  # the supervision boundary
-            self.crashed(mailbox.node, error)
-            if reply_to is not None:
-                reply_to.set_exception(error)
+            self._failed(mailbox, error, reply_to)
             return
         reply_to = mailbox.reply_to
         if result.__class__ is Forward:
@@ -140,9 +151,14 @@ class Delivery:
         elif reply_to is not None:
             reply_to.set(result)
 
+    def _failed(self, mailbox: Mailbox, error: Exception, reply_to: LoopFuture | None) -> None:
+        self.crashed(mailbox.node, error)
+        if reply_to is not None:
+            reply_to.set_exception(error)
+
     def _enqueue(self, mailbox: Mailbox, message: Any, reply_to: LoopFuture | None) -> None:
         """Let a message wait, or apply the overflow rule."""
-        if mailbox.state is State.CLOSED:
+        if mailbox.state is CLOSED:
             self.refuse_dead(mailbox, reply_to)
             return
         if len(mailbox.queue) >= mailbox.limit and message.__class__ is not _ActorStop:
@@ -154,7 +170,7 @@ class Delivery:
                 mailbox.dropped += 1
                 return
         mailbox.queue.append(Letter(message, reply_to, self.sent))
-        if mailbox.state is State.IDLE:
+        if mailbox.state is IDLE:
             self._queue_turn(mailbox)
 
     def _queue_turn(self, mailbox: Mailbox) -> None:
@@ -165,7 +181,7 @@ class Delivery:
         """A turn from the dispatcher."""
         if mailbox.state is not State.QUEUED:
             return  # stopped, or restarted and drained, since it was queued
-        mailbox.state = State.BUSY
+        mailbox.state = BUSY
         self._depth += 1
         try:
             self._drain_turn(mailbox)
@@ -175,15 +191,15 @@ class Delivery:
     def _drain_turn(self, mailbox: Mailbox) -> None:
         """Handle what waits, as far as the turn's budget goes."""
         queue = mailbox.queue
-        while queue and self._left > 0 and mailbox.state is State.BUSY:
+        while queue and self._left > 0 and mailbox.state is BUSY:
             self._left -= 1
             letter = queue.popleft()
             self._handle(mailbox, letter.message, letter.reply_to)
-        if mailbox.state is State.BUSY:
+        if mailbox.state is BUSY:
             if queue:
                 self._queue_turn(mailbox)
             else:
-                mailbox.state = State.IDLE
+                mailbox.state = IDLE
 
     def _leave(self) -> None:
         self._depth -= 1

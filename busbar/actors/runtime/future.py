@@ -32,9 +32,9 @@ class LoopFuture(pykka.Future[Any]):
     _waiters: list[asyncio.Future[None]] | None = None
     _abandoned = False
 
-    def __init__(self) -> None:
-        # All fields have class-level defaults: a future that is answered at once costs one small object.
-        pass
+    if not TYPE_CHECKING:
+        # All fields have class-level defaults: a future that is answered at once costs one small object, and no call.
+        __init__ = object.__init__
 
     def __repr__(self) -> str:
         if not self.done():

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pykka._envelope import Envelope
 
@@ -38,6 +38,12 @@ class State(enum.Enum):
     BUSY = "busy"
     SUSPENDED = "suspended"
     CLOSED = "closed"
+
+
+# Every message looks at these several times, and to look a member up in its Enum costs ten times what a name does.
+IDLE: Final = State.IDLE
+BUSY: Final = State.BUSY
+CLOSED: Final = State.CLOSED
 
 
 class Overflow(enum.Enum):
@@ -63,7 +69,8 @@ class Letter(Envelope[Any]):
     reply_to: LoopFuture | None
 
     def __init__(self, message: Any, reply_to: LoopFuture | None, order: int) -> None:
-        super().__init__(message, reply_to)
+        self.message = message
+        self.reply_to = reply_to
         self.order = order
 
 
@@ -93,7 +100,7 @@ class Mailbox:
         self.name = name
         self.limit = limit
         self.overflow = overflow
-        self.state = State.BUSY  # until on_start has run
+        self.state: State = BUSY  # until on_start has run
         self.queue: deque[Letter] = deque()  # bounded by the runtime: see Overflow
         self.reply_to: LoopFuture | None = None  # whom the handler on the stack will answer
         self.processed = 0

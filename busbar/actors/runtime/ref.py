@@ -29,6 +29,8 @@ class LoopRef(pykka.ActorRef["LoopActor"]):
         super().__init__(actor)
         self._node = node
         self._deliver = node.system.deliver
+        self.alive = True
+        """What `is_alive()` says, for those who ask it for every request."""
 
     def point_to(self, actor: LoopActor) -> None:
         """Follow a restart: pykka's proxies look at the instance."""
@@ -43,6 +45,10 @@ class LoopRef(pykka.ActorRef["LoopActor"]):
     def name(self) -> str:
         """The actor's name, unique in its system."""
         return self.actor_inbox.name
+
+    def is_alive(self) -> bool:
+        """Whether the actor has not stopped for good; one that is being restarted is alive."""
+        return self.alive
 
     def __repr__(self) -> str:
         return f"<LoopRef {self}>"

@@ -219,6 +219,7 @@ class Supervisor:
     def _close(self, node: Node) -> None:
         mailbox = node.mailbox
         mailbox.state = State.CLOSED
+        node.ref.alive = False
         node.ref.actor_stopped.set()
         if self._register:
             pykka.ActorRegistry.unregister(node.ref)

@@ -2,7 +2,9 @@
 
 target      where a URL leads, and a request as bytes
 dial        connecting: names, both IP families, TLS
-connection  one connection: asyncio's protocol around llhttp
+usual       heads of answers as most are, read without llhttp
+parser      llhttp, for all others
+connection  one connection: asyncio's protocol
 answer      one answer's body, on its way to a sink
 content     compressed bodies, opened
 pool        all connections: kept, counted, waited for

@@ -63,7 +63,8 @@ class LeanAnswer:
         """Feeds `sink` until the body has ended as its framing says. Raises `UpstreamBroken`, and what `sink`
         raises."""
         while True:
-            await self._take_up(sink)
+            if self._aside:
+                await self._take_up(sink)
             if self._error is not None:
                 raise self._error
             if self._ended:

@@ -1,9 +1,12 @@
-"""One connection to a provider: asyncio's protocol around llhttp. One request at a time.
+"""One connection to a provider: one request at a time.
 
 idle    nothing is asked; whatever arrives now closes the connection
 asked   the request is out, the answer's head is awaited (1xx heads are skipped)
 body    the head is there, chunks go to the answer
 over    the answer is whole; the connection goes back to the pool, or is closed when it cannot serve another
+
+A usual head (`usual.py`) is read without llhttp, and so is the body after it whose length it says. llhttp reads all
+else: chunks, and answers that are not usual from their first byte to their last.
 """
 
 from __future__ import annotations
@@ -13,24 +16,29 @@ import ssl
 from collections.abc import Mapping
 from typing import Protocol, cast
 
-import httptools
-
+from busbar.http.bodies import WholeAnswer
 from busbar.http.lean.answer import LeanAnswer
-from busbar.http.lean.content import NotDecodable, decoder_for
+from busbar.http.lean.content import Decoder, NotDecodable, decoder_for
+from busbar.http.lean.parser import AnswerParser
 from busbar.http.lean.target import Origin
+from busbar.http.lean.usual import CHUNKED, UsualHead, read_usual
+from busbar.http.outbox import Outbox
 from busbar.http.ports import UpstreamBroken
 from busbar.protocols.failures import FailureClass
 
-HEAD_BYTES_MAX = 64 << 10
-"""Of an answer's head, together with the 1xx heads before it; and of what comes between two pieces of its body or
-after the last: chunk extensions, trailers."""
+JOINED_BYTES_MAX = 64 << 10
+"""A head and a body smaller than this are written as one piece."""
 
-HEADERS_MAX = 128
-"""As aiohttp has it."""
+Answer = LeanAnswer | WholeAnswer
 
 
 class Keeper(Protocol):
     """Whoever keeps the connections."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Requests go out through it."""
+        ...
 
     def released(self, connection: Connection) -> None:
         """Its answer is whole, and it may serve another request."""
@@ -45,28 +53,21 @@ class Connection(asyncio.Protocol):
     """`requests`: how many it was asked to carry. `answered`: bytes came since the last one."""
 
     __slots__ = (
-        "_answer",
-        "_asked",
-        "_complete",
-        "_fields",
-        "_framing_bytes",
-        "_head",
-        "_headers",
-        "_heard",
-        "_heard_at",
-        "_informational",
-        "_keep",
-        "_keeper",
-        "_parser",
-        "_paused",
-        "_pieces",
-        "_surplus",
-        "_transport",
-        "answered",
-        "idle_since",
-        "open",
-        "origin",
-        "requests",
+        *(
+            "_answer",
+            "_asked",
+            "_head",
+            "_heard",
+            "_heard_at",
+            "_keeper",
+            "_left",
+            "_out",
+            "_outbox",
+            "_parser",
+            "_paused",
+            "_transport",
+        ),
+        *("answered", "idle_since", "open", "origin", "requests"),
     )
 
     def __init__(self, origin: Origin, keeper: Keeper) -> None:
@@ -76,23 +77,17 @@ class Connection(asyncio.Protocol):
         self.answered = False
         self.idle_since = 0.0
         self._keeper = keeper
+        self._outbox = keeper.outbox
+        self._out = b""
+        """A request, or its head, until the end of the loop's turn."""
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        # What aiohttp's client tolerates of providers, too.
-        self._parser.set_dangerous_leniencies(
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+        self._parser: AnswerParser | None = None
+        """Made when it is first needed."""
         self._asked = False
-        self._head: asyncio.Future[LeanAnswer] | None = None
+        self._head: asyncio.Future[Answer] | None = None
         self._answer: LeanAnswer | None = None
-        self._headers: dict[str, str] = {}
-        self._pieces: list[bytes] = []
-        self._fields = 0
-        self._framing_bytes = 0
-        self._informational = False
-        self._complete = False
-        self._keep = False
-        self._surplus = False
+        self._left = 0
+        """Bytes of a body whose length is known; 0: what comes is the parser's."""
         self._paused = False
         self._heard = False
         self._heard_at = 0.0
@@ -104,26 +99,29 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None, "connected"
         return cast("ssl.SSLObject | None", self._transport.get_extra_info("ssl_object"))
 
-    def ask(self, head: bytes, body: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[LeanAnswer]:
-        """Sends a request. The future gives the answer once its head is there, or `UpstreamBroken`. Whoever gives it
-        up must `abort` the connection."""
-        assert self._transport is not None, "connected"
+    def ask(self, head: bytes, body: bytes) -> asyncio.Future[Answer]:
+        """Sends a request, at the end of the loop's turn. The future gives the answer once its head is there, or
+        `UpstreamBroken`. Whoever gives it up must `abort` the connection."""
+        outbox = self._outbox
         assert self.open, "kept"
         assert not self._asked, "one request at a time"
-        self._asked = True
-        self._answer = None
-        self._complete = self._informational = self.answered = self._surplus = False
-        self._headers = {}
-        self._fields = self._framing_bytes = 0
-        self._heard = True
+        self._asked = self._heard = True
+        self.answered = False
         self.requests += 1
-        self._head = loop.create_future()
-        if len(body) < HEAD_BYTES_MAX:
-            self._transport.write(head + body)
+        self._head = asked = outbox.loop.create_future()
+        outbox.add(self)
+        if len(body) < JOINED_BYTES_MAX:
+            self._out = head + body
         else:
-            self._transport.write(head)
-            self._transport.write(body)
-        return self._head
+            self._out = head
+            self.flush()
+            self._out = body
+        return asked
+
+    def flush(self) -> None:
+        out, self._out = self._out, b""
+        if out and self.open and self._transport is not None:
+            self._transport.write(out)
 
     def pause(self) -> None:
         if self.open and not self._paused and self._transport is not None:
@@ -141,6 +139,7 @@ class Connection(asyncio.Protocol):
         """Closes it, whatever it does. Nobody is told but the keeper."""
         self._asked = False
         self._answer = self._head = None
+        self._out = b""
         if self.open and self._transport is not None:
             self.open = False
             self._transport.abort()
@@ -172,32 +171,28 @@ class Connection(asyncio.Protocol):
         if not self._asked:
             self.abort()  # nothing was asked
             return
-        self._heard = self.answered = True
-        self._framing_bytes += len(data)
-        failure: BaseException | None = None
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            self._surplus = True
-            failure = error.__context__ or error  # one of our own bounds
-        except httptools.HttpParserUpgrade:
-            self._surplus = self._complete = True  # a protocol that nobody asked for: nothing of it is read
-        except httptools.HttpParserError as error:
-            self._surplus = True
-            failure = UpstreamBroken(FailureClass.NETWORK, type(error).__name__)
-        if self._pieces and self._answer is not None:
-            # One chunk for the sink, however many the provider made of it.
-            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._pieces.clear()
-            self._answer.feed(body)
-        if not self._asked:
-            return  # the sink gave it up
-        if self._complete:
-            self._over()
-        elif failure is not None:
-            self.break_off(failure)
-        elif self._framing_bytes > HEAD_BYTES_MAX:
-            self.break_off(_too_large())
+        self._heard = True
+        if self._left:
+            self._take(data)
+            return
+        if not self.answered:
+            self.answered = True
+            head = read_usual(data)
+            if head is not None and head.length != CHUNKED:
+                self._begin_measured(head, data)
+                return
+            self._begin_parsed(head)
+            data = data if head is None else data[head.end :]
+        answer, parser = self._answer, self._parser
+        assert parser is not None, "it has begun"
+        body = parser.feed(data)
+        if answer is not None:
+            if body:
+                answer.feed(body)
+        elif parser.status is not None:
+            self._begin(parser.status, parser.headers, body, whole=parser.complete, keep=parser.keep)
+        if parser.complete or parser.failure is not None:
+            self._end_parsed(parser)
 
     def eof_received(self) -> None:
         """A provider that closes its half has said all, whether it reads the rest of the request or not."""
@@ -213,83 +208,96 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
-    # --- told by the parser; what these raise ends in `break_off`
+    # --- an answer
 
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._surplus = True
+    def _begin_measured(self, head: UsualHead, data: bytes) -> None:
+        end = head.end + head.length
+        body = data[head.end : end]
+        self._left = head.length - len(body)
+        self._begin(head.status, head.headers, body, whole=not self._left, keep=_is_blank(data[end:]))
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields += 1
-        if self._fields > HEADERS_MAX or b"\0" in value:
-            raise UpstreamBroken(FailureClass.NETWORK, "too many headers, or a NUL in one")
-        if self._answer is None and not self._complete:  # else it is a trailer's
-            decoded = value.rstrip(b" \t").decode("utf-8", "surrogateescape")
-            self._headers[name.decode("utf-8", "surrogateescape").lower()] = decoded
-
-    def on_headers_complete(self) -> None:
-        if self._complete:
-            return
-        status = self._parser.get_status_code()
-        if 100 <= status < 200 and status != 101:
-            self._informational = True
-            self._headers = {}
-            return
-        encoding = self._headers.get("content-encoding")
-        try:
-            decoder = decoder_for(encoding) if encoding is not None else None
-        except NotDecodable as error:
-            raise UpstreamBroken(FailureClass.NETWORK, f"NotDecodable: {error}") from None
-        if self._framing_bytes > HEAD_BYTES_MAX and _size(self._headers) > HEAD_BYTES_MAX:
-            raise _too_large()
-        answer = self._answer = LeanAnswer(status, self._headers, self, decoder)
-        assert self._head is not None, "asked"
-        if self._head.done():
-            self._surplus = True  # whoever asked gave it up just now, and is about to abort this connection
+    def _begin_parsed(self, head: UsualHead | None) -> None:
+        if self._parser is None:
+            self._parser = AnswerParser()
+        if head is None:
+            self._parser.begin()
         else:
-            self._head.set_result(answer)
+            self._parser.begin_chunked(head)
 
-    def on_body(self, data: bytes) -> None:
-        self._framing_bytes = 0
-        if self._answer is not None and not self._complete:
-            self._pieces.append(data)
+    def _begin(self, status: int, headers: Mapping[str, str], body: bytes, *, whole: bool, keep: bool) -> None:
+        """The head is there, and so much of the body, or the whole of it."""
+        asked = self._head
+        assert asked is not None, "asked"
+        if asked.done():
+            self.abort()  # whoever asked gave it up just now, and is about to do so
+            return
+        if whole and "content-encoding" not in headers:
+            asked.set_result(WholeAnswer(status, headers, body))
+            self._over(keep=keep)
+            return
+        try:
+            self._answer = answer = LeanAnswer(status, headers, self, _decoder(headers))
+        except UpstreamBroken as error:
+            self.break_off(error)
+            return
+        asked.set_result(answer)
+        if body:
+            answer.feed(body)
+        if whole:
+            self._over(keep=keep)
 
-    def on_message_complete(self) -> None:
-        if self._informational:
-            self._informational = False
-        elif not self._complete:
-            self._complete = True
-            self._keep = self._parser.should_keep_alive()
+    def _take(self, data: bytes) -> None:
+        """Of a body whose length is known."""
+        answer, left = self._answer, self._left
+        assert answer is not None, "it has begun"
+        body = data[:left]
+        self._left = left - len(body)
+        answer.feed(body)
+        if not self._left and self._asked:  # else the sink gave it up
+            self._over(keep=_is_blank(data[left:]))
+
+    def _end_parsed(self, parser: AnswerParser) -> None:
+        if not self._asked:
+            return  # it is over, or the sink gave it up
+        if parser.complete:
+            self._over(keep=parser.keep)
+        else:
+            assert parser.failure is not None, "it cannot be read on"
+            self.break_off(parser.failure)
 
     # --- the end of an answer, and of the connection
 
-    def _over(self) -> None:
-        answer, self._answer = self._answer, None
-        transport = self._transport
-        assert answer is not None, "a complete answer has a head"
+    def _over(self, *, keep: bool) -> None:
+        """`keep`: the answer lets it serve another request."""
+        answer, transport = self._answer, self._transport
         assert transport is not None, "data came over it"
         self._asked = False
-        self._head = None
-        # A provider that answers before it has read the whole request is not to be trusted with another.
-        keep = self._keep and not self._surplus and self.open and not transport.is_closing()
-        if keep and transport.get_write_buffer_size() == 0:
-            self.resume()
+        self._answer = self._head = None
+        if answer is not None:
             answer.end()
+        # A provider that answers before it has read the whole request is not to be trusted with another.
+        if keep and self.open and not transport.is_closing() and not transport.get_write_buffer_size():
+            if self._paused:
+                self.resume()
             self._keeper.released(self)
         else:
-            answer.end()
             self.abort()
+
+
+def _decoder(headers: Mapping[str, str]) -> Decoder | None:
+    encoding = headers.get("content-encoding")
+    try:
+        return None if encoding is None else decoder_for(encoding)
+    except NotDecodable as error:
+        raise UpstreamBroken(FailureClass.NETWORK, f"NotDecodable: {error}") from None
+
+
+def _is_blank(surplus: bytes) -> bool:
+    """Whether nothing came after an answer, but for line ends (RFC 9112 §2.2)."""
+    return not surplus or not surplus.strip(b"\r\n")
 
 
 def _ends_with_the_connection(headers: Mapping[str, str]) -> bool:
     """RFC 9112 §6.3: neither chunked nor measured."""
     coding = headers.get("transfer-encoding", "").rpartition(",")[2].strip().lower()
     return coding != "chunked" and "content-length" not in headers
-
-
-def _size(headers: Mapping[str, str]) -> int:
-    return sum(len(name) + len(value) + 4 for name, value in headers.items())
-
-
-def _too_large() -> UpstreamBroken:
-    return UpstreamBroken(FailureClass.NETWORK, "the answer's head is too large")

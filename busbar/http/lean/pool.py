@@ -12,6 +12,7 @@ from typing import Protocol
 
 from busbar.http.lean.connection import Connection, Keeper
 from busbar.http.lean.target import Origin
+from busbar.http.outbox import Outbox
 from busbar.http.ports import UpstreamBroken
 from busbar.protocols.failures import FailureClass
 
@@ -49,6 +50,7 @@ class ConnectionPool:
         """The last used is last, and the first to be used again."""
         self._waiters: deque[tuple[Origin, asyncio.Future[Connection | None]]] = deque()
         self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -93,10 +95,13 @@ class ConnectionPool:
     def released(self, connection: Connection) -> None:
         if connection.requests == 1:
             self._dial.served(connection)
-        waiting = self._first_waiter()
+        waiting = self._first_waiter() if self._waiters else None
         if waiting is None:
             connection.idle_since = self._loop.time()
-            self._idle.setdefault(connection.origin, []).append(connection)
+            idle = self._idle.get(connection.origin)
+            if idle is None:
+                idle = self._idle[connection.origin] = []
+            idle.append(connection)
             return
         origin, waiter = waiting
         if origin == connection.origin:

@@ -78,8 +78,8 @@ def read_target(url: str) -> Target:
     return Target(Origin(parts.scheme == "https", host, port or default), path, authority)
 
 
-def serialise(request: UpstreamRequest, target: Target) -> bytes:
-    """The head, up to and with its empty line. Raises ValueError when a header has a line break or a NUL in it."""
+def opening(request: UpstreamRequest, target: Target) -> bytes:
+    """The head but for its length and its end. Raises ValueError when a header has a line break or a NUL in it."""
     lines = [f"{request.method} {target.path} HTTP/1.1"]
     host = False
     for name, value in request.headers.items():
@@ -87,10 +87,14 @@ def serialise(request: UpstreamRequest, target: Target) -> bytes:
         host = host or name.lower() == "host"
     if not host:
         lines.append(f"host: {target.authority}")
-    if request.body or request.method != "GET":
-        lines.append(f"content-length: {len(request.body)}")
-    breaks = len(lines) + 1
-    head = "\r\n".join([*lines, "", ""])
-    if head.count("\r") != breaks or head.count("\n") != breaks or "\0" in head:
+    head = "\r\n".join([*lines, ""])
+    if head.count("\r") != len(lines) or head.count("\n") != len(lines) or "\0" in head:
         raise ValueError("a header has a line break or a NUL in it")
     return head.encode("utf-8")
+
+
+def whole_head(opened: bytes, request: UpstreamRequest) -> bytes:
+    """The head that `opened` begins."""
+    if request.body or request.method != "GET":
+        return b"%bcontent-length: %d\r\n\r\n" % (opened, len(request.body))
+    return opened + b"\r\n"

@@ -40,6 +40,8 @@ def read_content(value: Any, path: str) -> tuple[list[Part], str | None]:
 
 def read_block(value: Any, path: str) -> Part:
     """One content block. Raises `InvalidRequest` when a block of a known type is not well formed."""
+    if type(value) is dict and len(value) == 2 and value.get("type") == "text" and type(value.get("text")) is str:
+        return Text(text=value["text"])
     left = as_object(value, path)
     kind = left.pop("type", None)
     if not isinstance(kind, str):

@@ -22,6 +22,7 @@ from busbar.protocols.ir import (
     Thinking,
     ToolResult,
     ToolUse,
+    is_plain_text,
 )
 from busbar.protocols.native import own_fields, own_form
 
@@ -39,6 +40,8 @@ def write_content(parts: list[Part], form: Any) -> str | list[Any]:
 
 def write_block(part: Part) -> Any:
     """One content block; the whole value of an `Opaque`."""
+    if is_plain_text(part):
+        return {"type": "text", "text": part.text}
     match part:
         case Text():
             written = _text(part)

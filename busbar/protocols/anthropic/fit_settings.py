@@ -12,7 +12,7 @@ from busbar.protocols.anthropic.schema import output_schema
 from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fitting.claude_thinking import fit_claude_thinking
 from busbar.protocols.fitting.settings import within_if_stated
-from busbar.protocols.ir import Cache, OutputFormat, Reasoning, Request, ToolChoice
+from busbar.protocols.ir import FunctionTool, OutputFormat, Part, Reasoning, Request, ToolChoice, ToolResult
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.protocol import Hop
 from busbar.protocols.receipt import Receipt
@@ -35,10 +35,11 @@ def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
     """`request`, whose turns fit already (`fitting.turns`), with settings that fit."""
     report_leftovers(request, DIALECT, "", receipt)
     for name, idle in _NO_PLACE.items():
-        if getattr(request, name) not in (None, idle):
+        stated = getattr(request, name)
+        if stated is not None and stated != idle:
             receipt.dropped(name, "no such setting")
     max_tokens = _max_tokens(request, hop, receipt)
-    reasoning = _reasoning(request, max_tokens, receipt)
+    reasoning = None if request.reasoning is None else _reasoning(request.reasoning, request, max_tokens, receipt)
     thinks = reasoning is not None and reasoning.enabled is True
     temperature, top_p, top_k = _sampling(request, receipt, thinks=thinks)
     tools = fit_tools(request, receipt)
@@ -52,8 +53,8 @@ def fit_settings(request: Request, hop: Hop, receipt: Receipt) -> Request:
         temperature=temperature,
         top_p=top_p,
         top_k=top_k,
-        stop=_stop(request, receipt),
-        output=_output(request, receipt),
+        stop=_stop(request.stop, receipt) if request.stop else [],
+        output=None if request.output is None else _output(request.output, request, receipt),
         reasoning=reasoning,
         user=_user(request, receipt),
         native=None,
@@ -102,23 +103,20 @@ def _sampling(request: Request, receipt: Receipt, *, thinks: bool) -> tuple[floa
     return temperature, top_p, top_k
 
 
-def _reasoning(request: Request, max_tokens: int, receipt: Receipt) -> Reasoning | None:
-    if request.reasoning is None:
-        return None
-    report_leftovers(request.reasoning, DIALECT, "reasoning", receipt)
-    return fit_claude_thinking(request.reasoning, request.messages, max_tokens, receipt)
+def _reasoning(asked: Reasoning, request: Request, max_tokens: int, receipt: Receipt) -> Reasoning | None:
+    report_leftovers(asked, DIALECT, "reasoning", receipt)
+    return fit_claude_thinking(asked, request.messages, max_tokens, receipt)
 
 
-def _stop(request: Request, receipt: Receipt) -> list[str]:
-    for index, sequence in enumerate(request.stop):
+def _stop(stop: list[str], receipt: Receipt) -> list[str]:
+    for index, sequence in enumerate(stop):
         if not sequence.strip():
             receipt.dropped(f"stop[{index}]", "a stop sequence holds more than white space")
-    return [sequence for sequence in request.stop if sequence.strip()]
+    return [sequence for sequence in stop if sequence.strip()]
 
 
-def _output(request: Request, receipt: Receipt) -> OutputFormat | None:
-    asked = request.output
-    if asked is None or asked.mode == "text":
+def _output(asked: OutputFormat, request: Request, receipt: Receipt) -> OutputFormat | None:
+    if asked.mode == "text":
         return None
     report_leftovers(asked, DIALECT, "output", receipt)
     if asked.mode == "json" or asked.schema is None:
@@ -145,9 +143,21 @@ def _user(request: Request, receipt: Receipt) -> str | None:
 
 def _limit_breakpoints(request: Request, receipt: Receipt) -> None:
     """Keeps the last breakpoints: each covers everything before it, so the last ones cover most."""
-    parts = [*request.system, *(part for message in request.messages for part in message.parts)]
-    nested = [inner for part in parts for inner in (*getattr(part, "content", ()), part)]
-    holders = [node for node in (*request.tools, *nested) if isinstance(getattr(node, "cache", None), Cache)]
+    holders: list[Any] = [tool for tool in request.tools if isinstance(tool, FunctionTool) and tool.cache is not None]
+    holders += _cached(request.system)
+    for message in request.messages:
+        holders += _cached(message.parts)
     for node in holders[:-CACHE_BREAKPOINTS_MAX]:
         node.cache = None
         receipt.dropped("cache_control", f"at most {CACHE_BREAKPOINTS_MAX} breakpoints")
+
+
+def _cached(parts: list[Part]) -> list[Part]:
+    """Those that bear a breakpoint; what a tool's result holds comes before the result."""
+    found: list[Part] = []
+    for part in parts:
+        if isinstance(part, ToolResult):
+            found += _cached(part.content)
+        if getattr(part, "cache", None) is not None:
+            found.append(part)
+    return found

@@ -59,8 +59,9 @@ def _fit_tool(tool: FunctionTool, receipt: Receipt, path: str) -> FunctionTool:
 
 def _used_tools(request: Request, receipt: Receipt) -> list[Tool]:
     calls = [part for message in request.messages for part in message.parts if isinstance(part, ToolUse)]
+    if not calls:
+        return []
     names = dict.fromkeys(call.name for call in calls)
-    if names:
-        receipt.added("tools", "a conversation that used tools must define them")
+    receipt.added("tools", "a conversation that used tools must define them")
     fitting = dict.fromkeys(fit_tool_name(name, TOOL_NAME_CHARS_MAX, "tools", receipt) for name in names)
     return [FunctionTool(name=name, parameters=tool_schema(None)) for name in fitting]

@@ -31,13 +31,16 @@ def spell(document: Request | Response | None, path: str, left: str = "") -> str
     stream."""
     if left and path == "reasoning":
         return f"thinking.{left}"
-    return joined(_spell(document, path), left)
+    place = _spell(document, path) if isinstance(document, Request) else _spell_in_answer(path)
+    return joined(place, left) if left else place
 
 
-def _spell(document: Request | Response | None, path: str) -> str:
-    if not isinstance(document, Request):
-        path = path.removeprefix(_ONLY_CHOICE)
-        return _IN_ANSWERS.get(path) or _in_part(path)
+def _spell_in_answer(path: str) -> str:
+    path = path.removeprefix(_ONLY_CHOICE)
+    return _IN_ANSWERS.get(path) or _in_part(path)
+
+
+def _spell(document: Request, path: str) -> str:
     name = _HEAD.match(path)
     match name[0] if name is not None else "":
         case "system" if "system:text" in _spelled(document):

@@ -19,6 +19,8 @@ from busbar.protocols.native import own_fields, own_form
 from busbar.protocols.protocol import Document, Hop
 from busbar.protocols.receipt import Receipt
 
+_STATED = ("max_tokens", "temperature", "top_p", "top_k", "stream")
+
 
 def write_request(request: Request, hop: Hop, receipt: Receipt) -> Document:
     """The document that goes to a provider; what did not cross as it was is on the receipt."""
@@ -48,27 +50,27 @@ def _document(request: Request, hop: Hop, spelled: tuple[str, ...]) -> Document:
     if request.tool_choice is not None:
         written["tool_choice"] = write_tool_choice(request.tool_choice, request.parallel_tool_calls)
     _add_settings(written, request, spelled)
-    leftovers = dict(own_fields(request, DIALECT))
-    for key in ("output_config", "metadata"):
-        if isinstance(leftovers.get(key), dict) and key in written:
-            written[key].update(leftovers.pop(key))
-    written.update(leftovers)
+    if leftovers := dict(own_fields(request, DIALECT)):
+        for key in ("output_config", "metadata"):
+            if isinstance(leftovers.get(key), dict) and key in written:
+                written[key].update(leftovers.pop(key))
+        written.update(leftovers)
     return written
 
 
 def _add_settings(written: Document, request: Request, spelled: tuple[str, ...]) -> None:
-    stated = {
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "top_k": request.top_k,
-        "stream": request.stream,
-    }
-    written.update((key, value) for key, value in stated.items() if value is not None)
+    for key in _STATED:
+        if (value := getattr(request, key)) is not None:
+            written[key] = value
     if request.stop or "stop:empty" in spelled:
         written["stop_sequences"] = request.stop
     if request.user is not None:
         written["metadata"] = {"user_id": request.user}
+    if request.reasoning is not None or request.output is not None:
+        _add_config(written, request, spelled)
+
+
+def _add_config(written: Document, request: Request, spelled: tuple[str, ...]) -> None:
     config: dict[str, Any] = {}
     if request.reasoning is not None:
         if request.reasoning.enabled is not None:

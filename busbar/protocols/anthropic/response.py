@@ -9,7 +9,13 @@ import msgspec
 from busbar.protocols.anthropic.blocks_read import read_answer_block
 from busbar.protocols.anthropic.blocks_write import write_block
 from busbar.protocols.anthropic.fit_parts import PartFitter
-from busbar.protocols.anthropic.usage import read_usage, write_foreign_usage, write_usage
+from busbar.protocols.anthropic.usage import (
+    StatedUsage,
+    counts_of,
+    read_usage,
+    write_foreign_usage,
+    write_usage,
+)
 from busbar.protocols.anthropic.words import (
     DIALECT,
     MESSAGE_ID,
@@ -106,7 +112,7 @@ def _holds(parts: list[Part], kind: type) -> bool:
     return any(isinstance(part, kind) for part in parts)
 
 
-class _Glance(msgspec.Struct):
+class _Peek(msgspec.Struct):
     """What matters in an answer that passes by; everything else is skipped undecoded."""
 
     type: Any = None
@@ -116,6 +122,16 @@ class _Glance(msgspec.Struct):
     base_resp: Any = None
 
 
+class _Glance(msgspec.Struct):
+    """The same of an answer as it nearly always is."""
+
+    type: str = ""
+    usage: StatedUsage | None = None
+    error: Any = None
+    base_resp: Any = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
 _glance = msgspec.json.Decoder(_Glance).decode
 _decode = msgspec.json.Decoder().decode
 
@@ -124,6 +140,16 @@ def inspect_response(body: bytes) -> Inspection:
     """Usage and in-band error of a whole 200 answer. Never raises. What has content is no error."""
     try:
         seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.error or seen.base_resp or seen.type == "error":
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usage is None else counts_of(seen.usage))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        seen = _peek(body)
         failed = seen.type == "error" or bool(seen.error or seen.base_resp)
         if failed and bytes(memoryview(seen.content)[:1]) != b"[":
             return Inspection(error=signal_of(_decode(body)))

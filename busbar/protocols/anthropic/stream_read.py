@@ -62,6 +62,27 @@ from busbar.protocols.protocol import InvalidRequest
 _decode = msgspec.json.Decoder().decode
 
 
+class _PlainText(msgspec.Struct, tag_field="type", tag="text_delta", forbid_unknown_fields=True, gc=False):
+    text: str
+
+
+class _PlainThinking(msgspec.Struct, tag_field="type", tag="thinking_delta", forbid_unknown_fields=True, gc=False):
+    thinking: str
+
+
+class _PlainArguments(msgspec.Struct, tag_field="type", tag="input_json_delta", forbid_unknown_fields=True, gc=False):
+    partial_json: str
+
+
+class _PlainDelta(msgspec.Struct, tag_field="type", tag="content_block_delta", forbid_unknown_fields=True, gc=False):
+    index: int
+    delta: _PlainText | _PlainThinking | _PlainArguments
+
+
+_DELTA_HEAD = b'{"type":"content_block_delta",'
+_decode_delta = msgspec.json.Decoder(_PlainDelta).decode
+
+
 class AnthropicStreamReader:
     """A `StreamReader`. `malformed` counts frames that were skipped."""
 
@@ -87,15 +108,48 @@ class AnthropicStreamReader:
         for event in events:
             if self._over:
                 break
-            try:
-                value = _decode(event.data)
-                if type(value) is not dict:
-                    raise InvalidRequest("", "expected an object")
-                kind = value.get("type")
-                chunks.append(_EVENTS.get(kind, AnthropicStreamReader._unknown)(self, value))
-            except (msgspec.DecodeError, UnicodeError, RecursionError, InvalidRequest, TypeError):
-                self.malformed += 1
+            data = event.data
+            chunk = self._plain_delta(data) if data.startswith(_DELTA_HEAD) else None
+            if chunk is None:
+                chunk = self._read_event(data)
+            if chunk is not None:
+                chunks.append(chunk)
         return chunks
+
+    def _plain_delta(self, data: bytes) -> Chunk | None:
+        """A delta that says a piece of text or of arguments and nothing else, as nearly all events do. None where a
+        closer look is due."""
+        try:
+            seen = _decode_delta(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        block = self._open.get(seen.index)
+        if block is None or block.kind is Opaque or block.index != seen.index:
+            return None
+        delta = seen.delta
+        event: Event
+        if type(delta) is _PlainText:
+            event = TextDelta(index=block.index, text=delta.text)
+        elif type(delta) is _PlainThinking:
+            event = ThinkingDelta(index=block.index, text=delta.thinking)
+        else:
+            assert type(delta) is _PlainArguments, "there are no others"
+            if delta.partial_json:
+                block.needs_arguments = False
+            event = ArgumentsDelta(index=block.index, fragment=delta.partial_json)
+        return Chunk(events=[event], native=_PLAIN_DELTA)
+
+    def _read_event(self, data: bytes) -> Chunk | None:
+        """None: it was malformed."""
+        try:
+            value = _decode(data)
+            if type(value) is not dict:
+                raise InvalidRequest("", "expected an object")
+            kind = value.get("type")
+            return _EVENTS.get(kind, AnthropicStreamReader._unknown)(self, value)
+        except (msgspec.DecodeError, UnicodeError, RecursionError, InvalidRequest, TypeError):
+            self.malformed += 1
+            return None
 
     def _message_start(self, value: dict[str, Any]) -> Chunk:
         left = as_object(value.get("message"), "message")

@@ -4,11 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct
+
 from busbar.protocols.anthropic.words import DIALECT
 from busbar.protocols.fields import take_int
 from busbar.protocols.native import Native, own_fields
 from busbar.protocols.protocol import InvalidRequest
 from busbar.protocols.usage import Usage
+
+
+class _WrittenTokens(Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _OutputDetails(Struct):
+    thinking_tokens: int | None = None
+
+
+class StatedUsage(Struct):
+    """A `usage` object whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_creation: _WrittenTokens | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+def counts_of(stated: StatedUsage) -> Usage:
+    """What `read_usage` reads, but for what is left over."""
+    breakdown, details = stated.cache_creation, stated.output_tokens_details
+    return Usage(
+        input_tokens=stated.input_tokens,
+        output_tokens=stated.output_tokens,
+        cache_read_tokens=stated.cache_read_input_tokens,
+        cache_write_tokens=stated.cache_creation_input_tokens,
+        cache_write_1h_tokens=None if breakdown is None else breakdown.ephemeral_1h_input_tokens,
+        reasoning_tokens=None if details is None else details.thinking_tokens,
+    )
 
 
 def read_usage(value: Any) -> Usage | None:
@@ -59,6 +93,9 @@ def write_foreign_usage(usage: Usage | None) -> dict[str, Any]:
 
 
 def _count(left: dict[str, Any], key: str) -> int | None:
+    if type(count := left.get(key)) is int:
+        del left[key]
+        return count
     try:
         return take_int(left, key)
     except (InvalidRequest, OverflowError, ValueError):

@@ -11,7 +11,7 @@ from busbar.protocols.bedrock.blocks_write import write_content
 from busbar.protocols.bedrock.fit_parts import PartFitter
 from busbar.protocols.bedrock.places import merge
 from busbar.protocols.bedrock.stops import stated_stop, take_stop
-from busbar.protocols.bedrock.usage import read_usage, write_foreign_usage, write_usage
+from busbar.protocols.bedrock.usage import StatedUsage, counts_of, read_usage, write_foreign_usage, write_usage
 from busbar.protocols.bedrock.words import DIALECT, OWN_FORM, foreign_stop_word
 from busbar.protocols.error_body import signal_of
 from busbar.protocols.fields import as_object
@@ -84,13 +84,25 @@ def _holds(parts: list[Part], kind: type) -> bool:
     return any(isinstance(part, kind) for part in parts)
 
 
-class _Glance(msgspec.Struct):
+class _Peek(msgspec.Struct):
     """What matters in an answer that passes by; everything else is skipped undecoded."""
 
     output: msgspec.Raw = msgspec.Raw()
     usage: Any = None
 
 
+class _Something(msgspec.Struct):
+    """An object, whatever is in it."""
+
+
+class _Glance(msgspec.Struct):
+    """The same of an answer as it nearly always is."""
+
+    output: _Something | None = None
+    usage: StatedUsage | None = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
 _glance = msgspec.json.Decoder(_Glance).decode
 _decode = msgspec.json.Decoder().decode
 
@@ -100,6 +112,16 @@ def inspect_response(body: bytes) -> Inspection:
     has a message is one, as AWS front ends are known to send it."""
     try:
         seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.output is None:
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usage is None else counts_of(seen.usage))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        seen = _peek(body)
         if bytes(memoryview(seen.output)[:1]) == b"{":
             return Inspection(usage=read_usage(seen.usage))
         said = signal_of(_decode(body))

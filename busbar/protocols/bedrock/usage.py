@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from busbar.protocols.bedrock.words import DIALECT
 from busbar.protocols.native import Native, own_fields, own_form
 from busbar.protocols.usage import Usage
@@ -17,6 +19,33 @@ _REPEATED: Mapping[str, Callable[[Usage], int | None]] = {
     "cacheReadInputTokenCount": lambda usage: usage.cache_read_tokens,
     "cacheWriteInputTokenCount": lambda usage: usage.cache_write_tokens,
 }
+
+
+class _Written(Struct, rename="camel"):
+    input_tokens: int | None = None
+    ttl: str | None = None
+
+
+class StatedUsage(Struct, rename="camel"):
+    """A `usage` object whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    cache_details: list[_Written] | None = None
+
+
+def counts_of(stated: StatedUsage) -> Usage:
+    """What `read_usage` reads, but for what is left over."""
+    written = stated.cache_details
+    return Usage(
+        input_tokens=stated.input_tokens,
+        output_tokens=stated.output_tokens,
+        cache_read_tokens=stated.cache_read_input_tokens,
+        cache_write_tokens=stated.cache_write_input_tokens,
+        cache_write_1h_tokens=sum(one.input_tokens or 0 for one in written if one.ttl == "1h") if written else None,
+    )
 
 
 def read_usage(value: Any) -> Usage | None:

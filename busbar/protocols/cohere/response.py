@@ -11,7 +11,7 @@ from busbar.protocols.cohere.answer import MessageForm, read_answer, write_own_a
 from busbar.protocols.cohere.calls import TOOL_CALLS, call_id, minted_call_id, write_call
 from busbar.protocols.cohere.citations import write_citation
 from busbar.protocols.cohere.errors import failed_answer
-from busbar.protocols.cohere.usage import read_usage, write_foreign_usage, write_usage
+from busbar.protocols.cohere.usage import StatedUsage, counts_of, read_usage, write_foreign_usage, write_usage
 from busbar.protocols.cohere.words import DIALECT, FAILED, answer_id, read_stop, report_stop, stop_word
 from busbar.protocols.error_body import signal_of
 from busbar.protocols.ir import Choice, Refusal, Response, Text, Thinking, ToolUse
@@ -131,7 +131,7 @@ def _report_signature(part: Text | Thinking | ToolUse, path: str, receipt: Recei
         receipt.dropped(f"{path}.signature", "no place in this dialect")
 
 
-class _Glance(Struct):
+class _Peek(Struct):
     """What matters in an answer that passes by; everything else is skipped undecoded."""
 
     message: msgspec.Raw = msgspec.Raw()
@@ -140,6 +140,19 @@ class _Glance(Struct):
     error: Any = None
 
 
+class _Something(Struct):
+    """An object, whatever is in it."""
+
+
+class _Glance(Struct):
+    """The same of an answer as it nearly always is."""
+
+    message: _Something | None = None
+    finish_reason: str | None = None
+    usage: StatedUsage | None = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
 _glance = msgspec.json.Decoder(_Glance).decode
 _decode = msgspec.json.Decoder().decode
 
@@ -148,6 +161,16 @@ def inspect_response(body: bytes) -> Inspection:
     """Usage and in-band error of a whole 200 answer. Never raises."""
     try:
         seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.message is None or seen.finish_reason in FAILED:
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usage is None else counts_of(seen.usage))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        seen = _peek(body)
         usage = read_usage(seen.usage)
         if isinstance(seen.finish_reason, str) and seen.finish_reason in FAILED:
             return Inspection(usage=usage, error=failed_answer(seen.finish_reason, seen.error))

@@ -3,9 +3,9 @@ prompts); `cached_tokens` is a part of the prompt. The IR keeps the real counts;
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from busbar.protocols.cohere.words import DIALECT
 from busbar.protocols.native import Native, own_fields, own_form
@@ -20,6 +20,43 @@ class UsageForm(Struct, frozen=True):
 
     at: str = _TOKENS
     prompt_tokens: int | None = None
+
+
+_Count = Annotated[int, Meta(ge=0)] | None
+
+
+class _Units(Struct):
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    reasoning_tokens: _Count = None
+
+
+class StatedUsage(Struct):
+    """A `usage` object whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    tokens: _Units | None = None
+    billed_units: _Units | None = None
+    cached_tokens: _Count = None
+
+
+_NONE = _Units()
+
+
+def counts_of(stated: StatedUsage) -> Usage | None:
+    """What `read_usage` reads, but for what is left over."""
+    counts, billed = (stated.billed_units, None) if stated.tokens is None else (stated.tokens, stated.billed_units)
+    counts, billed, cached = counts or _NONE, billed or _NONE, stated.cached_tokens
+    if counts == _NONE and cached is None:
+        return None
+    prompt = counts.input_tokens
+    return Usage(
+        input_tokens=None if prompt is None else max(0, prompt - (cached or 0)),
+        output_tokens=counts.output_tokens,
+        cache_read_tokens=cached,
+        reasoning_tokens=counts.reasoning_tokens,
+        billed_input_tokens=billed.input_tokens,
+        billed_output_tokens=billed.output_tokens,
+    )
 
 
 def read_usage(stated: Any) -> Usage | None:

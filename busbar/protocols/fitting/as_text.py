@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from busbar.protocols.ir import Part, Text
+from busbar.protocols.ir import Part, Text, is_plain_text
 from busbar.protocols.receipt import Receipt
 
 ERROR_PREFIX = "Error: "
@@ -17,10 +17,11 @@ def instruction_texts(
     """The texts of instructions, of which the rest is dropped. `report_text` reports what is lost of a text."""
     texts = []
     for at, part in enumerate(parts):
-        where = f"{path}[{at}]"
-        if isinstance(part, Text):
-            report_text(part, where, receipt)
+        if is_plain_text(part):
+            texts.append(part.text)
+        elif isinstance(part, Text):
+            report_text(part, f"{path}[{at}]", receipt)
             texts.append(part.text)
         else:
-            receipt.dropped(where, "instructions are text in this dialect")
+            receipt.dropped(f"{path}[{at}]", "instructions are text in this dialect")
     return texts

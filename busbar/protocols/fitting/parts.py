@@ -29,6 +29,7 @@ from busbar.protocols.ir import (
     Thinking,
     ToolResult,
     ToolUse,
+    is_plain_text,
 )
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.receipt import Receipt
@@ -44,6 +45,7 @@ _PLACES: Mapping[Place, tuple[type, ...]] = {
     "assistant": _ASSISTANT,
     "answer": _ASSISTANT,
 }
+_SIGNED = (Text, ToolUse)
 _Cached = Text | Image | Document | ToolUse | ToolResult
 CACHE_TTLS = frozenset({"5m", "1h"})
 """How long Claude keeps a prompt."""
@@ -74,6 +76,9 @@ class BlockFitter(ABC):
         """A cache point of a part that has no place goes to the one before it: all before it can be cached."""
         fitted: list[Part] = []
         for index, part in enumerate(parts):
+            if is_plain_text(part) and part.text and not part.text.isspace():
+                fitted.append(Text(text=part.text))
+                continue
             where = f"{path}[{index}]"
             if (fitting := self.fit(part, place, where)) is not None:
                 fitted.append(fitting)
@@ -134,7 +139,7 @@ class BlockFitter(ABC):
                 raise NoPlace(f"only {part.dialect} has {part.kind}")
             return part
         report_leftovers(part, self.dialect, path, self._receipt)
-        if isinstance(part, Text | ToolUse) and part.signature is not None:
+        if isinstance(part, _SIGNED) and part.signature is not None:
             self._receipt.dropped(f"{path}.signature", "only thinking is signed here")
         match part:
             case Text():

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import msgspec
 
 from busbar.protocols.fitting.parts import BlockFitter
@@ -45,23 +43,20 @@ def fit_conversation(request: Request, fitter: BlockFitter, receipt: Receipt) ->
             system += fitter.fit_all(message.parts, "system", f"{path}.content")
             continue
         parts = fitter.fit_all(message.parts, "user" if speaker == "user" else "assistant", f"{path}.content")
-        if parts:
+        if not parts:
+            continue
+        if turns and turns[-1].role == speaker:
+            turns[-1].parts += parts
+        else:
             turns.append(Message(role=speaker, parts=parts))
-    turns = _trim_prefill(_alternate(turns), receipt, f"messages[{len(request.messages) - 1}].content")
+    for turn in turns:
+        if turn.role == "user" and len(turn.parts) > 1:
+            turn.parts.sort(key=lambda part: not isinstance(part, ToolResult))
+    turns = _trim_prefill(turns, receipt, f"messages[{len(request.messages) - 1}].content")
     if not turns or turns[0].role != "user":
         receipt.added("messages[0]", "a conversation begins with a user turn")
         turns.insert(0, Message(role="user", parts=[Text(text=SAYS_NOTHING)]))
     return msgspec.structs.replace(request, system=system, messages=turns)
-
-
-def _alternate(turns: list[Message]) -> list[Message]:
-    merged = []
-    for role, neighbours in groupby(turns, key=lambda turn: turn.role):
-        parts = [part for turn in neighbours for part in turn.parts]
-        if role == "user":
-            parts.sort(key=lambda part: not isinstance(part, ToolResult))
-        merged.append(Message(role=role, parts=parts))
-    return merged
 
 
 def _trim_prefill(turns: list[Message], receipt: Receipt, path: str) -> list[Message]:

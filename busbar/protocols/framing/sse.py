@@ -24,7 +24,7 @@ _LF, _CR = b"\n\r"
 """As numbers: `in` finds a byte eight times as fast as a text of one byte."""
 
 
-class SseEvent(Struct, frozen=True):
+class SseEvent(Struct, frozen=True, gc=False):
     """One event. `event` is empty where the frame named none; `data` is the joined data lines, undecoded."""
 
     event: str
@@ -54,16 +54,27 @@ class SseSplitter:
         """
         if not self._rest and _is_one_frame(data):
             return [data]
+        pieces = self.feed_pieces(data)
+        if pieces is not None:
+            return [piece + b"\n\n" for piece in pieces]
+        frames = self._cut(self._rest + data)
+        self._check()
+        return frames
+
+    def feed_pieces(self, data: bytes) -> list[bytes] | None:
+        """The same without the boundaries, where they are two line feeds. None: nothing was taken, as there are
+        carriage returns, and `feed` has to."""
+        if _CR in data or _CR in self._rest:
+            return None
         buffer = self._rest + data if self._rest else data
-        if _CR in buffer:
-            frames = self._cut(buffer)
-        else:
-            *pieces, self._rest = buffer.split(b"\n\n")
-            self._searched = max(0, len(self._rest) - _LONGEST_BOUNDARY)
-            frames = [piece + b"\n\n" for piece in pieces]
+        *pieces, self._rest = buffer.split(b"\n\n")
+        self._searched = max(0, len(self._rest) - _LONGEST_BOUNDARY)
+        self._check()
+        return pieces
+
+    def _check(self) -> None:
         if len(self._rest) > self._bound_bytes:
             raise FrameTooLarge(self._bound_bytes)
-        return frames
 
     def _cut(self, buffer: bytes) -> list[bytes]:
         """For streams with carriage returns: Google's, and hardly any other."""
@@ -102,19 +113,38 @@ def _is_one_frame(data: bytes) -> bool:
 class SseDecoder:
     """Bytes in, events out. Frames that hold no data (comments, keep-alives) give no event."""
 
-    __slots__ = ("_first", "_splitter")
+    __slots__ = ("_first", "_head", "_name", "_splitter")
 
     def __init__(self, bound_bytes: int = FRAME_BYTES_MAX) -> None:
         self._splitter = SseSplitter(bound_bytes)
         self._first = True
+        self._head, self._name = b"event: ", ""
+        """The last event's first line, and the name in it: most events of a stream have the same."""
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that `data` completes. Raises `FrameTooLarge`."""
-        frames = self._splitter.feed(data)
+        pieces = self._splitter.feed_pieces(data)
+        frames = self._splitter.feed(data) if pieces is None else pieces
         if self._first and frames:
             frames[0] = frames[0].removeprefix(_BOM)
             self._first = False
-        return [event for frame in frames if (event := decode_frame(frame)) is not None]
+        decode = decode_frame if pieces is None else self._decode_piece
+        return [event for frame in frames if (event := decode(frame)) is not None]
+
+    def _decode_piece(self, piece: bytes) -> SseEvent | None:
+        """A frame without its boundary and without carriage returns."""
+        head, found, data = piece.partition(b"\ndata: ")
+        if not found:
+            if piece.startswith(b"data: ") and len(piece) > 6 and _LF not in piece:
+                return SseEvent("", piece[6:])
+            return _decode_lines(piece)
+        if _LF in data or not data:
+            return _decode_lines(piece)
+        if head != self._head:
+            if _LF in head or not head.startswith(b"event: "):
+                return _decode_lines(piece)
+            self._head, self._name = head, head[7:].decode("utf-8", "replace")
+        return SseEvent(self._name, data)
 
     def close(self) -> list[SseEvent]:
         """The connection ended. A last frame without its blank line is given when its lines are whole.

@@ -15,7 +15,7 @@ from busbar.protocols.gemini.errors import error_in_answer
 from busbar.protocols.gemini.grounding import CITATIONS, GROUNDING, cite
 from busbar.protocols.gemini.parts_read import read_parts
 from busbar.protocols.gemini.parts_write import write_own_part
-from busbar.protocols.gemini.usage import read_usage, write_usage
+from busbar.protocols.gemini.usage import StatedUsage, counts_of, read_usage, write_usage
 from busbar.protocols.gemini.words import DIALECT, answer_id, finish_word, is_stop_word, read_stop
 from busbar.protocols.ir import Choice, Response, Stop, StopReason, ToolUse
 from busbar.protocols.leftovers import report_leftovers
@@ -165,12 +165,30 @@ class _Peek(Struct):
     error: Any = None
 
 
-_PEEK = msgspec.json.Decoder(_Peek)
+class _Glance(Struct):
+    """The same of an answer as it nearly always is."""
+
+    usageMetadata: StatedUsage | None = None  # noqa: N815
+    error: Any = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+_glance = msgspec.json.Decoder(_Glance).decode
 
 
 def inspect_response(body: bytes) -> Inspection:
     try:
-        peek = _PEEK.decode(body)
+        seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.error:
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usageMetadata is None else counts_of(seen.usageMetadata))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        peek = _peek(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Inspection(readable=False)
     return Inspection(

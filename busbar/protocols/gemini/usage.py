@@ -30,19 +30,46 @@ class UsageForm(Struct, frozen=True, kw_only=True):
     prompt: int | None = None
 
 
-def read_usage(document: dict[str, Any]) -> Usage:
-    """Lenient: what is no count stays a leftover."""
-    found = {key: count for key, count in document.items() if type(count) is int and key in _COUNTS}
-    left = {key: value for key, value in document.items() if key not in found}
-    prompt, cached, tool_use, candidates, thoughts, total = map(found.get, _COUNTS)
+class StatedUsage(Struct, rename="camel"):
+    """A `usageMetadata` whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+
+
+def counts_of(stated: StatedUsage) -> Usage:
+    """What `read_usage` reads, but for what is left over."""
+    return _counted(
+        stated.prompt_token_count,
+        stated.cached_content_token_count,
+        stated.tool_use_prompt_token_count,
+        stated.candidates_token_count,
+        stated.thoughts_token_count,
+    )
+
+
+def _counted(
+    prompt: int | None, cached: int | None, tool_use: int | None, candidates: int | None, thoughts: int | None
+) -> Usage:
     states_input = prompt is not None or tool_use is not None
     states_output = candidates is not None or thoughts is not None
-    usage = Usage(
+    return Usage(
         input_tokens=max(0, (prompt or 0) - (cached or 0)) + (tool_use or 0) if states_input else None,
         output_tokens=(candidates or 0) + (thoughts or 0) if states_output else None,
         cache_read_tokens=cached,
         reasoning_tokens=thoughts,
     )
+
+
+def read_usage(document: dict[str, Any]) -> Usage:
+    """Lenient: what is no count stays a leftover."""
+    found = {key: count for key, count in document.items() if type(count) is int and key in _COUNTS}
+    left = {key: value for key, value in document.items() if key not in found}
+    prompt, cached, tool_use, candidates, thoughts, total = map(found.get, _COUNTS)
+    usage = _counted(prompt, cached, tool_use, candidates, thoughts)
     form = UsageForm(
         stated=tuple(found),
         tool_use=tool_use or 0,

@@ -62,6 +62,7 @@ from busbar.protocols.ir.parts import (
     ToolResult,
     ToolUse,
     Url,
+    is_plain_text,
 )
 from busbar.protocols.ir.request import (
     FunctionTool,
@@ -123,4 +124,5 @@ __all__ = [
     "ToolUse",
     "Url",
     "UsageSeen",
+    "is_plain_text",
 ]

@@ -134,7 +134,7 @@ Event: TypeAlias = (
 )
 
 
-class Chunk(Struct, kw_only=True):
+class Chunk(Struct, kw_only=True, gc=False):
     """What one wire event said: the unit in which streams are read and written.
 
     A dialect that packs several facts into one wire event (OpenAI's chunks) gives several events here; events that

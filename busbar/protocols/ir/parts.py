@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from msgspec import Struct
 
@@ -142,3 +142,14 @@ class Opaque(Struct, kw_only=True, frozen=True):
 Part: TypeAlias = (
     Text | Thinking | RedactedThinking | Image | Document | Audio | ToolUse | ToolResult | Refusal | Opaque
 )
+
+
+def is_plain_text(part: Part) -> TypeGuard[Text]:
+    """A text that has nothing with it, as most parts are: who reads or writes parts need not look any further."""
+    return (
+        type(part) is Text
+        and part.native is None
+        and part.cache is None
+        and part.signature is None
+        and not part.citations
+    )

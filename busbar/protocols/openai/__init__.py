@@ -2,7 +2,8 @@
 
 request.py    messages*.py, tools.py, reasoning.py, content*.py hold its parts
 response.py   answer*.py: the assistant's message, which a request's history has too
-stream_*.py   reading, writing and tapping streams; stream_form.py says how a chunk finds its way back
+stream_*.py   reading, writing and tapping streams; stream_form.py says how a chunk finds its way back,
+              stream_alike.py how those are read that only go on with a text
 errors.py     envelopes; knowledge.py: what they mean
 """
 

@@ -20,6 +20,7 @@ from busbar.protocols.openai.words import DIALECT
 
 THINKING_FIELDS = ("reasoning_content", "reasoning")
 DETAILS = "reasoning_details"
+_THINKING = frozenset({*THINKING_FIELDS, DETAILS})
 DETAIL_TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 TOOL_CALLS = "tool_calls"
 _SIGNERS = {"anthropic": "anthropic", "google": "gemini", "openai": "responses"}
@@ -108,6 +109,8 @@ def write_own_citation(citation: Citation, fields: dict[str, Any]) -> dict[str, 
 
 
 def _read_thinking(left: dict[str, Any], parts: list[Part]) -> tuple[str, ...]:
+    if _THINKING.isdisjoint(left):
+        return ()
     details = left.get(DETAILS)
     if isinstance(details, list) and details and all(isinstance(detail, dict) for detail in details):
         del left[DETAILS]
@@ -149,6 +152,8 @@ def read_detail(detail: dict[str, Any]) -> Part:
 def _read_annotations(left: dict[str, Any], parts: list[Part]) -> None:
     """Takes the citations out of `annotations`; where others remain, None keeps the place of each one taken."""
     annotations = left.get("annotations")
+    if not annotations:
+        return
     text = next((part for part in parts if isinstance(part, Text)), None)
     if not isinstance(annotations, list) or text is None:
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from busbar.protocols.fields import as_object, take_text
 from busbar.protocols.ids import mint_id
-from busbar.protocols.ir import Message, Part, Role, ToolResult, ToolUse
+from busbar.protocols.ir import Message, Part, Role, Text, ToolResult, ToolUse
 from busbar.protocols.native import Native
 from busbar.protocols.openai.answer import MessageForm, read_answer, read_content
 from busbar.protocols.openai.words import DIALECT, TOOL_CALL_ID
@@ -21,8 +21,11 @@ class MessageReader:
         self._legacy_calls = 0
         self._legacy_id = ""
 
-    def read(self, value: Any, path: str) -> Message:
+    def read_all(self, values: list[Any]) -> list[Message]:
         """Raises `InvalidRequest`."""
+        return [_plain(value) or self._read(value, f"messages[{at}]") for at, value in enumerate(values)]
+
+    def _read(self, value: Any, path: str) -> Message:
         left = as_object(value, path)
         role = take_text(left, "role", path)
         reader = _READERS.get(role or "")
@@ -67,6 +70,20 @@ class MessageReader:
         form = MessageForm(content=read_content(left, content, path), role=role)
         result = ToolResult(tool_use_id=call_id, content=content)
         return Message(role="tool", parts=[result], name=name, native=Native(DIALECT, left, form))
+
+
+def _plain(value: Any) -> Message | None:
+    """A message that has one text and nothing else, as most are. It is read as `_read` would."""
+    if type(value) is not dict or len(value) != 2:
+        return None
+    role, content = value.get("role"), value.get("content")
+    if type(content) is not str or not content or type(role) is not str or role not in _SPEAKERS:
+        return None
+    return Message(role=role, parts=[Text(text=content)], native=_PLAIN)  # type: ignore[arg-type]
+
+
+_SPEAKERS = frozenset({"system", "developer", "user", "assistant"})
+_PLAIN = Native(DIALECT, {}, MessageForm(content="text"))
 
 
 _READERS: Mapping[str, Callable[[MessageReader, dict[str, Any], str], Message]] = {

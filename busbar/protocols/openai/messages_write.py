@@ -12,7 +12,18 @@ from typing import Any
 
 from busbar.protocols.fitting.as_text import ERROR_PREFIX, instruction_texts
 from busbar.protocols.fitting.turns import SAYS_NOTHING
-from busbar.protocols.ir import Message, Part, RedactedThinking, Refusal, Request, Text, Thinking, ToolResult, ToolUse
+from busbar.protocols.ir import (
+    Message,
+    Part,
+    RedactedThinking,
+    Refusal,
+    Request,
+    Text,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    is_plain_text,
+)
 from busbar.protocols.leftovers import report_leftovers
 from busbar.protocols.native import is_own, own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm
@@ -85,7 +96,8 @@ def _write_assistant(message: Message, path: str, receipt: Receipt) -> list[dict
         where = f"{path}.content[{at}]"
         match part:
             case Text():
-                _report_text(part, where, receipt)
+                if not is_plain_text(part):
+                    _report_text(part, where, receipt)
                 texts.append(part.text)
             case ToolUse():
                 _report_signature(part, where, receipt)
@@ -149,6 +161,8 @@ def _write_result(result: ToolResult, path: str, beside: list[dict[str, Any]], r
 
 def _written(part: Part, path: str, receipt: Receipt) -> dict[str, Any] | None:
     """A part of a user's turn; an empty text says nothing and is refused by some."""
+    if is_plain_text(part):
+        return {"type": "text", "text": part.text} if part.text else None
     if isinstance(part, Refusal):
         return {"type": "text", "text": part.text}
     if isinstance(part, Text):

@@ -59,10 +59,9 @@ def read_request(document: Document) -> Request:
     messages = take_list(left, "messages")
     if messages is None:
         raise InvalidRequest("messages", "expected an array")
-    reader = MessageReader()
     request = Request(
         model=take_text(left, "model") or "",
-        messages=[reader.read(message, f"messages[{at}]") for at, message in enumerate(messages)],
+        messages=MessageReader().read_all(messages),
         parallel_tool_calls=take_bool(left, "parallel_tool_calls"),
         output=read_output(left, ""),
         reasoning=read_reasoning(left),
@@ -80,9 +79,11 @@ def read_request(document: Document) -> Request:
 
 def _read_sampling(left: dict[str, Any], request: Request) -> None:
     for key in _NUMBERS:
-        setattr(request, key, take_number(left, key))
+        if key in left:
+            setattr(request, key, take_number(left, key))
     for key in _INTEGERS:
-        setattr(request, key, take_int(left, key))
+        if key in left:
+            setattr(request, key, take_int(left, key))
     if isinstance(left.get("logprobs"), bool):  # an integer in the old completions API, and at Together
         request.logprobs = take_bool(left, "logprobs")
     request.top_logprobs = take_int(left, "top_logprobs")
@@ -91,8 +92,10 @@ def _read_sampling(left: dict[str, Any], request: Request) -> None:
 def _read_tools(left: dict[str, Any], request: Request) -> None:
     tools = take_list(left, "tools") if left.get("tools") else None
     functions = take_list(left, LEGACY) if left.get(LEGACY) else None
-    request.tools = [read_tool(tool, f"tools[{at}]") for at, tool in enumerate(tools or ())]
-    request.tools += [read_legacy_function(tool, f"functions[{at}]") for at, tool in enumerate(functions or ())]
+    if tools:
+        request.tools = [read_tool(tool, f"tools[{at}]") for at, tool in enumerate(tools)]
+    if functions:
+        request.tools += [read_legacy_function(tool, f"functions[{at}]") for at, tool in enumerate(functions)]
     if (choice := read_tool_choice(left.get("tool_choice"))) is not None:
         del left["tool_choice"]
         request.tool_choice = choice

@@ -9,14 +9,14 @@ from msgspec import Struct
 
 from busbar.protocols.fields import as_object
 from busbar.protocols.ids import answer_id
-from busbar.protocols.ir import Choice, Citation, Refusal, Response, Text, Thinking, ToolUse
+from busbar.protocols.ir import Choice, Citation, Refusal, Response, Text, Thinking, ToolUse, is_plain_text
 from busbar.protocols.leftovers import report_leftovers, says_nothing
 from busbar.protocols.native import Native, own_fields, own_form
 from busbar.protocols.openai.answer import MessageForm, read_answer
 from busbar.protocols.openai.answer_write import write_call, write_citation, write_own_answer
 from busbar.protocols.openai.errors import error_in_answer
 from busbar.protocols.openai.stops import finish_word, read_stop, report_stop
-from busbar.protocols.openai.usage import read_usage, write_usage
+from busbar.protocols.openai.usage import StatedUsage, counts_of, read_usage, write_usage
 from busbar.protocols.openai.words import ANSWER_ID, DIALECT
 from busbar.protocols.protocol import Document, Hop, Inspection, InvalidRequest
 from busbar.protocols.receipt import Receipt
@@ -130,6 +130,9 @@ def _write_message(choice: Choice, path: str, hop: Hop, receipt: Receipt) -> dic
     calls: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for at, part in enumerate(choice.parts):
+        if is_plain_text(part):
+            text += part.text
+            continue
         where = f"{path}.content[{at}]"
         match part:
             case Text():
@@ -178,13 +181,33 @@ class _Peek(Struct):
     base_resp: Any = None
 
 
-_PEEK = msgspec.json.Decoder(_Peek)
+class _Glance(Struct):
+    """The same of an answer as it nearly always is."""
+
+    usage: StatedUsage | None = None
+    error: Any = None
+    errors: Any = None
+    base_resp: Any = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+_glance = msgspec.json.Decoder(_Glance).decode
 
 
 def inspect_response(body: bytes) -> Inspection:
     """Usage, and an error that came with a 200: OpenRouter, Azure, Cloudflare and MiniMax do so."""
     try:
-        peek = _PEEK.decode(body)
+        seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.error or seen.errors or seen.base_resp:
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usage is None else counts_of(seen.usage))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        peek = _peek(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Inspection(readable=False)
     return Inspection(

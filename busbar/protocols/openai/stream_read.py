@@ -24,6 +24,7 @@ from busbar.protocols.framing.sse import SseDecoder, SseEvent
 from busbar.protocols.ir import Chunk, Ended, Errored, Event, Started, UsageSeen
 from busbar.protocols.native import Native
 from busbar.protocols.openai.errors import error_in_answer
+from busbar.protocols.openai.stream_alike import Alike, like
 from busbar.protocols.openai.stream_choice import ChoiceState
 from busbar.protocols.openai.stream_form import ENVELOPE, ChunkForm, Draft
 from busbar.protocols.openai.usage import read_usage
@@ -33,6 +34,9 @@ CHOICES_MAX = 128
 """OpenAI's own bound for `n`; deltas of further choices are skipped."""
 
 DONE = b"[DONE]"
+ALIKE_TRIES_MAX = 8
+"""After so many chunks none of which was like the one before, no more are compared: some providers put random bytes
+into each, against those who guess from lengths."""
 _SKELETON_KEYS = frozenset({"id", "model", "created", "object", "choices", "error"})
 _DECODER = msgspec.json.Decoder()
 
@@ -40,13 +44,15 @@ _DECODER = msgspec.json.Decoder()
 class OpenaiStreamReader:
     """A `StreamReader`: wire bytes to chunks of events."""
 
-    __slots__ = ("_choices", "_frames", "_over", "_started", "malformed")
+    __slots__ = ("_alike", "_choices", "_frames", "_over", "_started", "_tries", "malformed")
 
     def __init__(self) -> None:
         self._frames = SseDecoder()
         self._choices: dict[int, ChoiceState] = {}
         self._started: Started | None = None
         self._over = False
+        self._alike: Alike | None = None
+        self._tries = ALIKE_TRIES_MAX
         self.malformed = 0
 
     def feed(self, data: bytes) -> list[Chunk]:
@@ -72,6 +78,19 @@ class OpenaiStreamReader:
         return chunks
 
     def _read(self, frame: SseEvent) -> Chunk | None:
+        if self._alike is not None:
+            chunk = self._alike.read(frame.event, frame.data)
+            if chunk is not None:
+                self._tries = ALIKE_TRIES_MAX
+                return chunk
+            self._alike = None
+        chunk = self._read_closely(frame)
+        if chunk is not None and self._tries:
+            self._alike = like(frame.event, frame.data, chunk)
+            self._tries -= self._alike is not None
+        return chunk
+
+    def _read_closely(self, frame: SseEvent) -> Chunk | None:
         if frame.data.strip() == DONE:
             self._over = True
             return Chunk(events=self._ending(Ended()), native=Native(DIALECT, {}, ChunkForm(done=True)))

@@ -96,7 +96,7 @@ class _Look:
 def stream_tap(framing: str = "") -> SseTap:
     del framing  # there is only one
     look = _Look()
-    return SseTap(look.inspect, write_stream_error, look.complete, _only_content)
+    return SseTap(look.inspect, write_stream_error, look.complete, _only_content, said=b'"content":"')
 
 
 def _only_content(frame: bytes) -> bool:

@@ -73,11 +73,12 @@ class _Block:
 
 
 class _Choice:
-    __slots__ = ("annotations", "blocks", "calls", "chars", "head", "stopped")
+    __slots__ = ("annotations", "blocks", "calls", "chars", "head", "stopped", "text_head")
 
     def __init__(self, head: bytes) -> None:
         self.head = head
         """The bytes of a chunk up to the delta."""
+        self.text_head = head + b'{"content":'
         self.blocks: dict[int, _Block] = {}
         self.annotations: list[dict[str, Any]] = []
         """Those of the texts that ended. All are told in one delta, as providers do: OpenAI's own SDK adds deltas up,
@@ -90,7 +91,7 @@ class _Choice:
 class OpenaiStreamWriter(ChunkWriter):
     """A `StreamWriter`: chunks of events, from any dialect, to wire bytes."""
 
-    __slots__ = ("_choices", "_envelope", "_hop", "_started", "_tail", "_usage")
+    __slots__ = ("_choices", "_envelope", "_hop", "_started", "_tail", "_text_tail", "_usage")
 
     def __init__(self, hop: Hop, receipt: Receipt) -> None:
         super().__init__(DIALECT, _WRITERS, receipt)
@@ -99,6 +100,7 @@ class OpenaiStreamWriter(ChunkWriter):
         self._started: Started | None = None
         self._envelope = b""
         self._tail = b',"usage":null}\n\n' if hop.stream_usage else b"}\n\n"
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}]' + self._tail
         self._usage: Usage | None = None
 
     def _error(self, report: ErrorReport) -> bytes:
@@ -177,9 +179,12 @@ class OpenaiStreamWriter(ChunkWriter):
 
     def _say(self, choice: _Choice, text: str) -> bytes:
         choice.chars += len(text)
-        return self._delta(choice, b'{"content":%b}' % _encode(text))
+        return choice.text_head + _encode(text) + self._text_tail
 
     def _text(self, event: TextDelta) -> bytes:
+        choice = self._choices.get(event.choice)
+        if choice is not None:
+            return self._say(choice, event.text)
         choice, out = self._choice(event.choice)
         return out + self._say(choice, event.text)
 

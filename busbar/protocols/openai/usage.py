@@ -32,6 +32,63 @@ class UsageForm(Struct, frozen=True, kw_only=True):
     total_stated: bool = True
 
 
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class StatedUsage(Struct):
+    """A `usage` object whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+def counts_of(stated: StatedUsage) -> Usage:
+    """What `read_usage` reads, but for what is left over."""
+    cached = written = reasoning = None
+    if (prompt := stated.prompt_tokens_details) is not None:
+        cached, written = prompt.cached_tokens, prompt.cache_write_tokens
+    if cached is None:
+        cached = stated.cached_tokens if stated.prompt_cache_hit_tokens is None else stated.prompt_cache_hit_tokens
+    if stated.completion_tokens_details is not None:
+        reasoning = stated.completion_tokens_details.reasoning_tokens
+    if reasoning is None:
+        reasoning = stated.reasoning_tokens
+    counts = stated.prompt_tokens, stated.completion_tokens, stated.total_tokens
+    return _counted(*counts, cached, written, reasoning)[0]
+
+
+def _counted(
+    prompt: int | None,
+    completion: int | None,
+    total: int | None,
+    cached: int | None,
+    written: int | None,
+    reasoning: int | None,
+) -> tuple[Usage, bool]:
+    """Also says whether the reasoning was counted outside of the completion."""
+    outside = bool(reasoning) and total == (prompt or 0) + (completion or 0) + (reasoning or 0)
+    usage = Usage(
+        input_tokens=None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
+        output_tokens=(completion or 0) + (reasoning or 0) if outside else completion,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoning,
+    )
+    return usage, outside
+
+
 def read_usage(document: dict[str, Any]) -> Usage:
     """Reads a `usage` object; lenient: what is no count stays a leftover."""
     left = dict(document)
@@ -45,14 +102,7 @@ def read_usage(document: dict[str, Any]) -> Usage:
     reasoning_at, reasoning = _take_first(left, _REASONING_AT)
     total_stated = "total_tokens" in left
     total = _take(left, ("total_tokens",))
-    outside = bool(reasoning) and total == (prompt or 0) + (completion or 0) + (reasoning or 0)
-    usage = Usage(
-        input_tokens=None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
-        output_tokens=(completion or 0) + (reasoning or 0) if outside else completion,
-        cache_read_tokens=cached,
-        cache_write_tokens=written,
-        reasoning_tokens=reasoning,
-    )
+    usage, outside = _counted(prompt, completion, total, cached, written, reasoning)
     form = UsageForm(
         cached_at=cached_at,
         reasoning_at=reasoning_at,
@@ -85,14 +135,21 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _write_foreign(usage: Usage) -> dict[str, Any]:
+    prompt, output = usage.prompt_tokens, usage.output_tokens or 0
     document: dict[str, Any] = {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.output_tokens or 0,
-        "total_tokens": usage.total_tokens,
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output,
     }
-    _put(document, _CACHED_AT[0], usage.cache_read_tokens)
-    _put(document, _WRITTEN_AT[0], usage.cache_write_tokens)
-    _put(document, _REASONING_AT[0], usage.reasoning_tokens)
+    details: dict[str, int] = {}
+    if usage.cache_read_tokens is not None:
+        details["cached_tokens"] = usage.cache_read_tokens
+    if usage.cache_write_tokens is not None:
+        details["cache_write_tokens"] = usage.cache_write_tokens
+    if details:
+        document[_PROMPT_DETAILS] = details
+    if usage.reasoning_tokens is not None:
+        document[_COMPLETION_DETAILS] = {"reasoning_tokens": usage.reasoning_tokens}
     return document
 
 

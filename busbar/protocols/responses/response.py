@@ -17,7 +17,7 @@ from busbar.protocols.responses.errors import error_in_answer
 from busbar.protocols.responses.items_read import read_output
 from busbar.protocols.responses.items_write import write_own_turn
 from busbar.protocols.responses.stops import read_stop, report_stop, write_stop
-from busbar.protocols.responses.usage import read_usage, write_usage
+from busbar.protocols.responses.usage import StatedUsage, counts_of, read_usage, write_usage
 from busbar.protocols.responses.words import DIALECT
 
 ECHOES = frozenset(
@@ -105,13 +105,32 @@ class _Peek(Struct):
     status: Any = None
 
 
-_PEEK = msgspec.json.Decoder(_Peek)
+class _Glance(Struct):
+    """The same of an answer as it nearly always is."""
+
+    usage: StatedUsage | None = None
+    error: Any = None
+    status: str | None = None
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+_glance = msgspec.json.Decoder(_Glance).decode
 
 
 def inspect_response(body: bytes) -> Inspection:
     """Usage, and the error of a response that failed."""
     try:
-        peek = _PEEK.decode(body)
+        seen = _glance(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _inspect_closely(body)
+    if seen.error or seen.status == "failed":
+        return _inspect_closely(body)
+    return Inspection(usage=None if seen.usage is None else counts_of(seen.usage))
+
+
+def _inspect_closely(body: bytes) -> Inspection:
+    try:
+        peek = _peek(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Inspection(readable=False)
     return Inspection(

@@ -22,6 +22,39 @@ class UsageForm(Struct, frozen=True, kw_only=True):
     total_tokens: int | None = None
 
 
+class _InputDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class StatedUsage(Struct):
+    """A `usage` object whose counts are counts, as nearly all are: for a look that decodes nothing else of it."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _InputDetails | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+def counts_of(stated: StatedUsage) -> Usage:
+    """What `read_usage` reads, but for what is left over."""
+    cached = written = None
+    if (details := stated.input_tokens_details) is not None:
+        cached, written = details.cached_tokens, details.cache_write_tokens
+    prompt, output = stated.input_tokens, stated.output_tokens_details
+    return Usage(
+        input_tokens=None if prompt is None else max(0, prompt - (cached or 0) - (written or 0)),
+        output_tokens=stated.output_tokens,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=None if output is None else output.reasoning_tokens,
+    )
+
+
 def read_usage(document: dict[str, Any]) -> Usage:
     """Reads a `usage` object; lenient: what is no count stays a leftover."""
     left = dict(document)

@@ -243,7 +243,7 @@ def test_further_choices_have_no_place() -> None:
     [
         (
             b'{"output":{},"usage":{"inputTokens":1}}',
-            Inspection(usage=Usage(input_tokens=1, native=Native("bedrock"))),
+            Inspection(usage=Usage(input_tokens=1)),
         ),
         (b'{"message":"Oh."}', Inspection(error=FailureSignal(message="Oh."))),
         (b'{"Output":{"__type":"x"}}', Inspection()),
