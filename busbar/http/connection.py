@@ -40,12 +40,9 @@ class Plain(Protocol):
     """A plain request that is being answered: an exchange."""
 
     kept: bool
+    missing_bytes: int
+    """Of its body."""
     task: asyncio.Task[None] | None
-
-    @property
-    def missing_bytes(self) -> int:
-        """Of its body."""
-        ...
 
     def take(self, data: bytes) -> bytes:
         """More of its body. Gives back what is beyond it."""

@@ -25,6 +25,7 @@ from busbar.protocols.registry import by_headers
 
 logger = logging.getLogger("busbar.http")
 
+AnyExchange: TypeAlias = AiohttpExchange | PlainExchange
 Control: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Controls: TypeAlias = Mapping[tuple[str, str], Control]
 """Control pages by method and path. A path that ends in a slash stands for everything beneath it; of several that
@@ -100,11 +101,19 @@ class Dispatch:
             body_max_bytes=shift.limits.body_max_bytes,
             body_timeout_secs=shift.limits.body_timeout_secs,
         )
+        relay = shift.relay
+        request_id = relay.next_id()
         try:
-            await self._serve(shift, exchange, target)
+            if self.draining:
+                await self._turn_away(relay, exchange, target, request_id)
+            else:
+                await relay.serve(exchange, target, request_id)
         except CallerGone:
             # aiohttp knows cancellation as the sign that there is nobody left to answer.
             raise asyncio.CancelledError from None
+        except Exception:
+            logger.exception("%s failed unexpectedly", request_id)
+            await _apologise(relay, exchange, target, request_id)
         return exchange.response
 
     def takes(self, head: Head, body_bytes: int) -> bool:
@@ -118,28 +127,24 @@ class Dispatch:
         shift, target = self.shift, exchange.head.target
         assert target is not None, "takes() has said so"
         shift.running += 1
-        try:
-            await self._serve(shift, exchange, target)
-        except CallerGone:
-            pass
-        finally:
-            shift.left()
-
-    async def _serve(self, shift: Shift, exchange: AiohttpExchange | PlainExchange, target: Target) -> None:
-        """Raises `CallerGone`."""
         relay = shift.relay
         request_id = relay.next_id()
         try:
             if self.draining:
-                await relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
-                await exchange.end(close=True)
+                await self._turn_away(relay, exchange, target, request_id)
             else:
                 await relay.serve(exchange, target, request_id)
         except CallerGone:
-            raise
+            pass
         except Exception:
             logger.exception("%s failed unexpectedly", request_id)
             await _apologise(relay, exchange, target, request_id)
+        finally:
+            shift.left()
+
+    async def _turn_away(self, relay: Relay, exchange: AnyExchange, target: Target, request_id: str) -> None:
+        await relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
+        await exchange.end(close=True)
 
     def _unrouted(
         self, shift: Shift, request: web.BaseRequest, path: str, target: Target | None
@@ -161,9 +166,8 @@ class Dispatch:
         return web.Response(status=answer.status, headers=headers, body=answer.body)
 
 
-async def _apologise(
-    relay: Relay, exchange: AiohttpExchange | PlainExchange, target: Target, request_id: str
-) -> None:
+async def _apologise(relay: Relay, exchange: AnyExchange, target: Target, request_id: str) -> None:
+    """For a mistake of ours."""
     if exchange.answered:
         await exchange.end(close=True)
         return

@@ -63,7 +63,9 @@ class _Answering:
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.answered = True
         self.kept = kept = self._may_keep()
-        framing = f"content-length: {len(body)}\r\n{self._connection_header(kept=kept)}"
+        framing = f"content-length: {len(body)}\r\n"
+        if not (kept and self._http_1_1):
+            framing += self._connection_header(kept=kept)
         head = answer_head(status, headers, framing, http_1_0=not self._http_1_1)
         if len(body) <= JOINED_BYTES_MAX:
             waiting = self._connection.send(head + body)
@@ -191,20 +193,20 @@ class PlainExchange(_Answering):
     the caller goes away."""
 
     __slots__ = (
-        "_missing_bytes",
         "_pieces",
         "_timeout_secs",
         "_waiter",
         "head",
         "headers",
         "memo",
+        "missing_bytes",
         "task",
     )
 
     method = "POST"
 
     def __init__(
-        self, connection: Connection, head: Head, first: bytes, *, missing_bytes: int, body_timeout_secs: float
+        self, connection: Connection, head: Head, first: bytes, missing_bytes: int, body_timeout_secs: float
     ) -> None:
         """`first`: so much of the body is there."""
         self._connection = connection
@@ -215,7 +217,8 @@ class PlainExchange(_Answering):
         self.memo = head.memo
         self.task: asyncio.Task[None] | None = None
         self._pieces = [first]
-        self._missing_bytes = missing_bytes
+        self.missing_bytes = missing_bytes
+        """Of the body."""
         self._timeout_secs = body_timeout_secs
         self._waiter: asyncio.Future[None] | None = None
 
@@ -231,27 +234,22 @@ class PlainExchange(_Answering):
     def raw_query(self) -> str:
         return self.head.raw_query
 
-    @property
-    def missing_bytes(self) -> int:
-        """Of the body."""
-        return self._missing_bytes
-
     def take(self, data: bytes) -> bytes:
         """More of the body. Gives back what is beyond it."""
-        missing = self._missing_bytes
+        missing = self.missing_bytes
         if len(data) > missing:
             data, rest = data[:missing], data[missing:]
         else:
             rest = b""
-        self._missing_bytes = missing - len(data)
+        self.missing_bytes = missing - len(data)
         if data and not self.answered:
             self._pieces.append(data)
-        if not self._missing_bytes and self._waiter is not None and not self._waiter.done():
+        if not self.missing_bytes and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         return rest
 
     async def body(self) -> bytes:
-        if self._missing_bytes:
+        if self.missing_bytes:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._timeout_secs):
@@ -262,4 +260,4 @@ class PlainExchange(_Answering):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _may_keep(self) -> bool:
-        return not (self.head.last or self._missing_bytes or self._connection.leaving)
+        return not (self.head.last or self.missing_bytes or self._connection.leaving)

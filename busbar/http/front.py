@@ -100,9 +100,7 @@ class Front(web.Server):
         plain = self._plain
         if plain is None or not plain.takes(head, len(first) + missing_bytes):
             return None
-        exchange = PlainExchange(
-            connection, head, first, missing_bytes=missing_bytes, body_timeout_secs=self.limits.body_timeout_secs
-        )
+        exchange = PlainExchange(connection, head, first, missing_bytes, self.limits.body_timeout_secs)
         exchange.task = self._outbox.loop.create_task(self._serve_plain(plain, connection, exchange))
         return exchange
 

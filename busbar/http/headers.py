@@ -24,14 +24,15 @@ def forwarded(headers: Mapping[str, str], allowed: Iterable[str]) -> dict[str, s
     return {name: value for name in allowed if (value := headers.get(name)) is not None}
 
 
+_NOT_RELAYED = HOP_BY_HOP | _OF_THE_BYTES | _OF_THE_ACCOUNT
+
+
 def relayed(headers: Mapping[str, str]) -> dict[str, str]:
     """A provider's headers (lower-case) that its caller of the same dialect gets."""
-    listed = {name.strip().lower() for name in headers.get("connection", "").split(",")}
-    return {
-        name: value
-        for name, value in headers.items()
-        if name not in HOP_BY_HOP and name not in listed and name not in _OF_THE_BYTES and name not in _OF_THE_ACCOUNT
-    }
+    own = {name: value for name, value in headers.items() if name not in _NOT_RELAYED}
+    for name in headers.get("connection", "").split(","):
+        own.pop(name.strip().lower(), None)
+    return own
 
 
 def media_type(content_type: str) -> str:

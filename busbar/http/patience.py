@@ -106,7 +106,8 @@ class LazyTimeout:
             self._task.cancel()
 
     def _arm(self) -> None:
-        self._disarm()
+        if self._armed_at is not None:
+            self._disarm()
         due = self.due
         if due is None or self._fired:
             return
@@ -132,15 +133,16 @@ class Patience(LazyTimeout):
     """One attempt's. `with patience:` raises TimeoutError; afterwards `out_of_time` says whether it was the request's
     deadline, and not a limit of the member's own."""
 
-    __slots__ = ("_began_at", "_deadline", "_limit_at", "_stream", "_timeouts")
+    __slots__ = ("_began_at", "_deadline", "_limit_at", "_limited", "_stream", "_timeouts")
 
     def __init__(self, timeouts: Timeouts, available_secs: float, *, stream: bool) -> None:
         loop = asyncio.get_running_loop()
         self._began_at = now = loop.time()
-        self._deadline = now + available_secs
+        self._limit_at = self._deadline = now + available_secs
         self._timeouts = timeouts
         self._stream = stream
-        super().__init__(self._until_headers(), loop)
+        self._limited = timeouts.attempt_ms is not None or timeouts.first_token_ms is not None
+        super().__init__(self._until_headers() if self._limited else self._deadline, loop)
 
     @property
     def out_of_time(self) -> bool:
@@ -152,11 +154,13 @@ class Patience(LazyTimeout):
 
     def answering(self) -> None:
         """The headers are there."""
-        self.move(self._earliest(self._timeouts.first_token_ms if self._stream else None))
+        if self._limited:
+            self.move(self._earliest(self._timeouts.first_token_ms if self._stream else None))
 
     def holding(self) -> None:
         """The first content is there."""
-        self.move(self._earliest())
+        if self._limited:
+            self.move(self._earliest())
 
     def streaming(self) -> None:
         """The caller has its first byte: from here on there is no deadline."""
