@@ -11,15 +11,18 @@ from bench.report import table
 STAGES: Mapping[str, re.Pattern[str]] = {
     "who calls": re.compile(r"busbar/http/(auth|denials|admissions|spent|bill|estimate)\.py"),
     "route": re.compile(
-        r"busbar/(plan|http/(routes|dispatch|destinations|lanes|bodies|screen|keys_in_turn|patience))"
+        r"busbar/(plan|actors/journey|http/(routes|dispatch|destinations|lanes|bodies|screen|keys_in_turn|patience"
+        r"|relay|travel|attempt|answering|call|permit|headers))"
     ),
-    "pools and breakers": re.compile(r"busbar/actors/(pool|member|breaker|selection|policies|waiting|two_stage|mem)"),
+    "pools and breakers": re.compile(
+        r"busbar/actors/(pool|lines|member|breaker|selection|policies|waiting|two_stage|mem)"
+    ),
     "lean upstream": re.compile(r"busbar/http/lean/"),
     "aiohttp upstream": re.compile(r"busbar/http/upstream_aiohttp\.py|aiohttp/(client|connector)"),
-    "streams": re.compile(r"busbar/http/(stream_relay|streamed|relay|recovery)\.py"),
+    "streams": re.compile(r"busbar/http/(stream_relay|streamed|recovery)\.py"),
     "dialects": re.compile(r"busbar/protocols/"),
     "metrics, traces, log": re.compile(
-        r"busbar/(telemetry/|actors/(metrics|histogram|journ|request_log|tallies|telemetry|traces|audit)"
+        r"busbar/(telemetry/|actors/(metrics|histogram|journal|request_log|tallies|telemetry|traces|audit)"
         r"|http/(record|reports|trac|live|metrics_page))"
     ),
     "actors' runtime": re.compile(r"busbar/actors/"),
