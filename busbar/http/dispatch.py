@@ -101,19 +101,11 @@ class Dispatch:
             body_max_bytes=shift.limits.body_max_bytes,
             body_timeout_secs=shift.limits.body_timeout_secs,
         )
-        relay = shift.relay
-        request_id = relay.next_id()
         try:
-            if self.draining:
-                await self._turn_away(relay, exchange, target, request_id)
-            else:
-                await relay.serve(exchange, target, request_id)
+            await self._serve(shift, exchange, target)
         except CallerGone:
             # aiohttp knows cancellation as the sign that there is nobody left to answer.
             raise asyncio.CancelledError from None
-        except Exception:
-            logger.exception("%s failed unexpectedly", request_id)
-            await _apologise(relay, exchange, target, request_id)
         return exchange.response
 
     def takes(self, head: Head, body_bytes: int) -> bool:
@@ -127,24 +119,28 @@ class Dispatch:
         shift, target = self.shift, exchange.head.target
         assert target is not None, "takes() has said so"
         shift.running += 1
+        try:
+            await self._serve(shift, exchange, target)
+        except CallerGone:
+            pass
+        finally:
+            shift.left()
+
+    async def _serve(self, shift: Shift, exchange: AnyExchange, target: Target) -> None:
+        """Raises `CallerGone`."""
         relay = shift.relay
         request_id = relay.next_id()
         try:
             if self.draining:
-                await self._turn_away(relay, exchange, target, request_id)
+                await relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
+                await exchange.end(close=True)
             else:
                 await relay.serve(exchange, target, request_id)
         except CallerGone:
-            pass
+            raise
         except Exception:
             logger.exception("%s failed unexpectedly", request_id)
             await _apologise(relay, exchange, target, request_id)
-        finally:
-            shift.left()
-
-    async def _turn_away(self, relay: Relay, exchange: AnyExchange, target: Target, request_id: str) -> None:
-        await relay.refuse(exchange, target.ingress, SHUTTING_DOWN, request_id)
-        await exchange.end(close=True)
 
     def _unrouted(
         self, shift: Shift, request: web.BaseRequest, path: str, target: Target | None
@@ -167,7 +163,7 @@ class Dispatch:
 
 
 async def _apologise(relay: Relay, exchange: AnyExchange, target: Target, request_id: str) -> None:
-    """For a mistake of ours."""
+    """For a mistake of ours. Raises `CallerGone`."""
     if exchange.answered:
         await exchange.end(close=True)
         return
