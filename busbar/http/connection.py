@@ -19,6 +19,7 @@ from busbar.http.outbox import Outbox
 from busbar.http.plain import HEADER_FIELD_BYTES_MAX, HEADERS_MAX, Head, may_become_plain, read_head
 from busbar.http.ports import CallerGone
 from busbar.http.screen import answer_to_malformed
+from busbar.http.write_clock import WriteClock
 
 logger = logging.getLogger("busbar.http")
 
@@ -31,6 +32,10 @@ HEAD_SLACK_BYTES = 1 << 20
 OPENING_BYTES = 4096
 """Of a request that cannot be read, so much is looked at, for its path."""
 
+
+OUT_BYTES_MAX = 64 << 10
+"""What waits for the end of the loop's turn is sent at once when it is more than this: only then it shows whether the
+caller is slow."""
 
 PIPELINED_BYTES_MAX = 64 << 10
 """Reading pauses when more than this waits for the answer to a plain request before it."""
@@ -52,6 +57,9 @@ class Plain(Protocol):
 class Door(Protocol):
     """Where plain requests are answered."""
 
+    limits: LimitsConfig
+    """Those that are in effect."""
+
     def begin(self, connection: Connection, head: Head, first: bytes, missing_bytes: int) -> Plain | None:
         """Begins to answer one; its task calls `Connection.plain_over` in the end. `first` is what there is of its
         body. None: it is aiohttp's after all."""
@@ -68,9 +76,9 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_guard", "_has_room", "_head_bytes", "_limits", "_opening", "_serving", "_slow", "_stall", "_wire"),
+        *("_guard", "_has_room", "_head_bytes", "_limits", "_opening", "_serving", "_slow", "_untaken", "_wire"),
         *("_aiohttps", "_door", "_head", "_held", "_idle", "_idle_since", "_linger", "_out", "_outbox", "_plain"),
-        *("_rest", "_writers", "leaving"),
+        *("_out_bytes", "_rest", "_writers", "leaving"),
     )
 
     def __init__(
@@ -97,7 +105,8 @@ class Connection(web.RequestHandler):
         self._limits = limits
         self._has_room = has_room
         self._guard: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
+        self._untaken: WriteClock | None = None
+        """None: there is no transport yet, or any more."""
         self._serving = False
         self._head_bytes = 0
         self._opening = b""
@@ -110,6 +119,7 @@ class Connection(web.RequestHandler):
         self._outbox = outbox
         self._out: list[bytes] = []
         """To be sent at the end of the loop's turn."""
+        self._out_bytes = 0
         self._door = door
         self._aiohttps = False
         """Something was not plain."""
@@ -128,7 +138,8 @@ class Connection(web.RequestHandler):
         """Whether the connection ends with the plain request that is being answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
+        self._wire = wire = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
+        self._untaken = WriteClock(wire, self._outbox.loop, self._limits.write_timeout_secs)
         super().connection_made(transport)
         if self._has_room():
             self.keep_alive(False)  # aiohttp's clock runs from the first request that it answers
@@ -165,44 +176,58 @@ class Connection(web.RequestHandler):
             self._idle.cancel()
             self._idle = None
         self._unwatch()
-        self._taken()
-        self._wire = None
+        if self._untaken is not None:
+            self._untaken.stop()
+        self._untaken = self._wire = None
         self._out.clear()
         self._wake_writers()
         super().connection_lost(exc)
 
-    def send(self, data: bytes) -> Awaitable[None] | None:
-        """Sends it at the end of the loop's turn. An awaitable means: wait, the caller is slow. Raises
-        `CallerGone`."""
+    def send(self, *pieces: bytes) -> Awaitable[None] | None:
+        """Sends them at the end of the loop's turn, or now, if much waits already. An awaitable means: wait, the
+        caller is slow. Raises `CallerGone`."""
         transport = self.transport
         if transport is None or transport.is_closing():
             raise CallerGone
-        if not self._out:
+        out = self._out
+        if not out:
             self._outbox.add(self)
-        self._out.append(data)
+            self._out_bytes = 0
+        for piece in pieces:
+            out.append(piece)
+            self._out_bytes += len(piece)
+        if self._out_bytes > OUT_BYTES_MAX:
+            self.flush()
         return self.drained() if self._slow else None
 
     def flush(self) -> None:
         """Sends now what waits for the end of the turn."""
-        out = self._out
-        if out:
-            data = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            transport = self.transport
-            if transport is not None and not transport.is_closing():
-                transport.write(data)
-                if self._plain is None and not self._serving and transport.get_write_buffer_size():
-                    self._to_be_taken()
+        out, transport = self._out, self.transport
+        if not out:
+            return
+        pieces = out if self._out_bytes > OUT_BYTES_MAX else (b"".join(out),)  # large ones are not copied
+        if transport is not None and not transport.is_closing():
+            for piece in pieces:
+                transport.write(piece)
+            if self._plain is None and not self._serving and self._untaken is not None:
+                self._untaken.look()
+        out.clear()
+
+    def eof_received(self) -> None:
+        self.flush()  # the transport closes itself now
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._slow = True
-        self._to_be_taken()
+        if self._untaken is not None:
+            self._untaken.stop()  # what was left of another answer is another matter
+            self._untaken.run()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._slow = False
-        self._taken()
+        if self._untaken is not None:
+            self._untaken.stop()
         self._wake_writers()
 
     async def drained(self) -> None:
@@ -223,7 +248,8 @@ class Connection(web.RequestHandler):
     def force_close(self) -> None:
         self.flush()
         super().force_close()  # what was written is still to go out
-        self._to_be_taken()
+        if self._untaken is not None:
+            self._untaken.run()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  # aiohttp's signature
         plain = self._plain
@@ -245,8 +271,8 @@ class Connection(web.RequestHandler):
         elif self.leaving or not plain.kept:
             self.force_close()
         else:
-            if not self._out and transport.get_write_buffer_size():
-                self._to_be_taken()
+            if not self._out and self._untaken is not None:
+                self._untaken.look()
             self._rests()
 
     def handle_error(
@@ -266,6 +292,8 @@ class Connection(web.RequestHandler):
     def request_began(self) -> None:
         """A request's header is complete."""
         self._serving = True
+        if self._untaken is not None:
+            self._untaken.look()
         self._head_bytes = 0
         self._opening = b""
         self._unwatch()
@@ -273,8 +301,8 @@ class Connection(web.RequestHandler):
     def request_ended(self) -> None:
         self._serving = False
         self.flush()  # before aiohttp goes on, and perhaps closes the connection
-        if self._wire is not None and self._wire.get_write_buffer_size():
-            self._to_be_taken()
+        if self._untaken is not None:
+            self._untaken.look()
 
     # --- plain requests
 
@@ -290,7 +318,7 @@ class Connection(web.RequestHandler):
         if head is not None:
             size, length = head.measure(data)
         if not size or head is None:
-            head = self._head = read_head(data, self._limits.headers_max_bytes)
+            head = self._head = read_head(data, self._door.limits.headers_max_bytes)
             if head is None:
                 return self._not_plain(data)
             size, length = head.measure(data)
@@ -302,6 +330,8 @@ class Connection(web.RequestHandler):
         self._held = b""
         if self._guard is not None:
             self._unwatch()
+        if self._untaken is not None and self._untaken.timer is not None:
+            self._untaken.look()
         if len(data) > end:
             self._go_on(plain, data[end:])
         return b""
@@ -364,19 +394,3 @@ class Connection(web.RequestHandler):
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
-
-    def _to_be_taken(self) -> None:
-        """The caller has something to take, and not for ever."""
-        if self._stall is None and self._wire is not None:
-            loop = self._outbox.loop
-            self._stall = loop.call_later(self._limits.write_timeout_secs, self._give_up)
-
-    def _taken(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
-
-    def _give_up(self) -> None:
-        self._stall = None
-        if self._wire is not None and (self._wire.is_closing() or self._wire.get_write_buffer_size()):
-            self._wire.abort()

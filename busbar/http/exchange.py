@@ -19,9 +19,6 @@ from busbar.http.wire import LAST_CHUNK, answer_head
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-JOINED_BYTES_MAX = 64 << 10
-"""A head and a body up to this size are written as one piece."""
-
 
 class WrittenResponse(web.StreamResponse):
     """What aiohttp is handed for an answer that is out already: it has nothing left to do but to see to the
@@ -61,29 +58,25 @@ class _Answering:
         raise NotImplementedError
 
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.answered = True
-        self.kept = kept = self._may_keep()
+        kept = self._may_keep()
         framing = f"content-length: {len(body)}\r\n"
         if not (kept and self._http_1_1):
             framing += self._connection_header(kept=kept)
         head = answer_head(status, headers, framing, http_1_0=not self._http_1_1)
-        if len(body) <= JOINED_BYTES_MAX:
-            waiting = self._connection.send(head + body)
-        else:
-            self._connection.send(head)
-            self._connection.flush()
-            waiting = self._connection.send(body)
+        self.answered, self.kept = True, kept
+        waiting = self._connection.send(head, body)
         if waiting is not None:
             await waiting
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        self._chunked = self._http_1_1
-        self.answered = True
-        self.kept = kept = self._chunked and self._may_keep()
+        chunked = self._http_1_1
+        kept = chunked and self._may_keep()
         framing = self._connection_header(kept=kept)
-        if self._chunked:
+        if chunked:
             framing += "transfer-encoding: chunked\r\n"
-        waiting = self._connection.send(answer_head(status, headers, framing, http_1_0=not self._chunked))
+        head = answer_head(status, headers, framing, http_1_0=not chunked)
+        self.answered, self.kept, self._chunked = True, kept, chunked
+        waiting = self._connection.send(head)
         if waiting is not None:
             await waiting
 

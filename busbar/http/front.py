@@ -123,8 +123,8 @@ class Front(web.Server):
         try:
             await plain.answer(exchange)
         finally:
-            connection.plain_over(exchange)
             self._ended()
+            connection.plain_over(exchange)
 
     def _began(self) -> None:
         if not self._inflight:

@@ -7,7 +7,10 @@ queue of a network card, is woken once, not again and again: a fifth of what a r
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
+
+logger = logging.getLogger("busbar.http")
 
 
 class Sender(Protocol):
@@ -28,7 +31,7 @@ class Outbox:
         self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
-        """`sender` is flushed before the loop looks for what has come in."""
+        """`sender` is flushed when the turn is over. uvloop may look for what has come in before that."""
         if not self._senders:
             self.loop.call_soon(self._flush)
         self._senders.append(sender)
@@ -36,4 +39,7 @@ class Outbox:
     def _flush(self) -> None:
         senders, self._senders = self._senders, []
         for sender in senders:
-            sender.flush()
+            try:
+                sender.flush()
+            except Exception:  # the others are not to wait for ever
+                logger.exception("something could not be sent")

@@ -91,6 +91,11 @@ class LazyTimeout:
             if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
+    @property
+    def ended_it(self) -> bool:
+        """Whether the task is cancelled because this was due, and by nobody else."""
+        return self._fired and self._task is not None and self._task.cancelling() <= self._cancelling + 1
+
     def move(self, due: float | None) -> None:
         self.due = due
         if due is not None and (self._armed_at is None or due < self._armed_at):

@@ -67,7 +67,7 @@ def _reply(asked: LoopFuture) -> Assignment | Exhausted:
 def _give_back(asked: LoopFuture) -> None:
     try:
         reply: Assignment | Exhausted = asked.get()
-    except pykka.ActorDeadError:
+    except (pykka.ActorDeadError, MailboxFull):
         return  # and with the actor went whatever it had given
     if isinstance(reply, Assignment):
         Permit(reply).release(refund=True)

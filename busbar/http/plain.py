@@ -21,7 +21,7 @@ HEADERS_MAX = 100
 """Fields of one request."""
 
 HEADER_FIELD_BYTES_MAX = 32 * 1024
-"""Of one of them; agents send long ones."""
+"""Of one of them, and of the request's line; agents send long ones."""
 
 END = b"\r\n\r\n"
 
@@ -104,6 +104,8 @@ def read_head(data: bytes, size_max: int) -> Head | None:
     lengths = _LENGTH.findall(head)
     fields = match[2].decode("ascii").split("\r\n")[1:]
     if len(lengths) != 1 or len(fields) > HEADERS_MAX or len(match[2]) > size_max:
+        return None
+    if len(match[1]) > HEADER_FIELD_BYTES_MAX - len(b"POST  HTTP/1.1"):
         return None
     headers: CIMultiDict[str] = CIMultiDict()
     for field in fields:

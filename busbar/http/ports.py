@@ -21,7 +21,7 @@ how a slow caller slows the provider down. What it raises ends the stream and re
 Memo: typing.TypeAlias = dict[object, typing.Any]
 """What was worked out of a request's head, under keys of those who did."""
 
-MEMO_MAX = 64
+MEMO_MAX = 16
 """A thing or two for each member that the requests of one caller go to."""
 
 

@@ -29,8 +29,8 @@ _NO_POOLS: Set[str] = frozenset()
 
 
 class Attempted(Port):
-    """What is asked of an attempt that is over; see `Attempt`. It is not kept: it may hold the prompt and a
-    credential."""
+    """What is asked of an attempt that is over; see `Attempt`. No message holds it: it may hold the prompt
+    and a credential."""
 
     @property
     def usage(self) -> Usage | None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import NoReturn
 
@@ -100,6 +101,11 @@ class StreamedAnswer:
                 return None
             reason, kind = "The stream ended before the answer did.", FailureClass.NETWORK
         except TimeoutError:
+            reason, kind = "The stream came to a halt.", FailureClass.TIMEOUT
+        except asyncio.CancelledError:
+            # The limit on the time before the caller's first byte may be due in the turn in which that went out.
+            if not (relay.begun and self._answering.waiting_for.ended_it):
+                raise
             reason, kind = "The stream came to a halt.", FailureClass.TIMEOUT
         except InBandError as error:
             return self._answering.judge(error.signal)

@@ -23,7 +23,9 @@ def answer_head(status: int, headers: Mapping[str, str], framing: str, *, http_1
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise UnsafeHeader("a header's value has a line break")
     version = "HTTP/1.0" if http_1_0 else "HTTP/1.1"
-    return f"{version} {status} {_PHRASES.get(status, '')}\r\n{lines}date: {_date()}\r\n{framing}\r\n".encode()
+    return f"{version} {status} {_PHRASES.get(status, '')}\r\n{lines}date: {_date()}\r\n{framing}\r\n".encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 LAST_CHUNK = b"0\r\n\r\n"

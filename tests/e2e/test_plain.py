@@ -116,6 +116,23 @@ async def test_what_is_pipelined_has_a_bound() -> None:
         assert len(world.providers.requests) == 40
 
 
+async def test_a_drain_waits_for_a_large_answer_that_is_read_slowly() -> None:
+    text = "word " * 2_000_000
+    async with World() as world:
+        reader, writer = await asyncio.open_connection(world.gateway.host, world.gateway.port, limit=1024)
+        writer.write(request(messages=[{"role": "user", "content": text}]))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        stopping = asyncio.ensure_future(world.gateway.stop())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        body = await reader.readexactly(length)
+        await stopping
+        assert json.loads(body)["choices"][0]["message"]["content"].count("word") == 2_000_000
+        writer.close()
+
+
 async def test_the_callers_key_reaches_nobody() -> None:
     async with World(config=KEYED, env={"CALLER_KEY": "right"}) as world, connected(world) as (reader, writer):
         for _ in range(2):

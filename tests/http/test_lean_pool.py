@@ -63,7 +63,10 @@ class Wires:
 
 
 def ask(connection: Connection) -> asyncio.Future[LeanAnswer]:
-    return connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"")
+    """The request is out, as it is at the end of the turn."""
+    asked = connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"")
+    connection.flush()
+    return asked
 
 
 async def use(connection: Connection) -> None:
@@ -266,3 +269,31 @@ async def test_trailers_are_bounded() -> None:
     with pytest.raises(UpstreamBroken):
         await answer.stream(lambda _: None)
     pool.close()
+
+
+async def test_a_connection_whose_request_is_not_out_yet_serves_no_other() -> None:
+    wires = Wires()
+    pool = ConnectionPool(wires, 1)
+    connection = await pool.open(HERE)
+    wire = wires.made[-1][1]
+    answered = connection.ask(b"POST / HTTP/1.1\r\n\r\n", b"x" * 70_000)
+    connection.data_received(OK)  # before the body has left
+    await answered
+    assert wire.closed
+    assert pool.take(HERE) is None
+    await turns()
+    assert b"x" not in b"".join(wire.written)
+
+
+async def test_an_answer_that_comes_before_the_request_is_out_is_not_believed() -> None:
+    wires = Wires()
+    pool = ConnectionPool(wires, 1)
+    connection = await pool.open(HERE)
+    await use(connection)
+    assert pool.take(HERE) is connection
+    stolen = connection.ask(b"POST /secret HTTP/1.1\r\n\r\n", b"")
+    connection.data_received(OK)
+    with pytest.raises(UpstreamBroken):
+        await stolen
+    assert not connection.answered, "so that the request is sent once more, on another connection"
+    assert b"secret" not in b"".join(wires.made[-1][1].written)

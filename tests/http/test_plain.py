@@ -63,6 +63,7 @@ def test_the_next_head_may_differ_in_its_length_only() -> None:
         usual(line=b"POST http://here/v1/messages HTTP/1.1"),
         usual(line=b"POST /v1/\xc3\xa4 HTTP/1.1"),
         usual(line=b"POST * HTTP/1.1"),
+        usual(line=b"POST /v1/messages?k=" + b"x" * 33_000 + b" HTTP/1.1"),
         usual(length=b"x-no: length"),
         usual(length=b"content-length: 5\r\ncontent-length: 5"),
         usual(length=b"content-length: 5, 5"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -94,7 +96,7 @@ class RecordingExchange:
 
 
 async def run(
-    upstream: CannedUpstream, *, stream: bool = True, timeout_secs: float = 5
+    upstream: CannedUpstream, *, stream: bool = True, timeout_secs: float = 5, hold_secs: float = 0
 ) -> tuple[Failed | None, list[object]]:
     exchange = RecordingExchange()
     call = Call(
@@ -107,6 +109,7 @@ async def run(
         operation="chat",
         caller=Caller(),
         own_headers={},
+        hold_secs=hold_secs,
     )
     lane = Lane(
         model="m",
@@ -192,6 +195,14 @@ async def test_the_time_before_the_first_byte_is_bounded_and_afterwards_it_is_no
     failed, log = await run(CannedUpstream(ROLE, None), timeout_secs=0.01)
     assert failed is not None
     assert (failed.failure.kind, log) == (FailureClass.TIMEOUT, [])
+
+
+async def test_a_hold_and_a_limit_that_end_in_the_same_turn_make_no_second_beginning() -> None:
+    """Either the caller has seen nothing and another member may be tried, or it has and is told of the break."""
+    asyncio.get_running_loop().call_later(0.04, time.sleep, 0.03)  # a turn that is too long
+    failed, log = await run(CannedUpstream(ROLE + HELLO, None), timeout_secs=0.06, hold_secs=0.05)
+    assert (failed is None) == (("start", 200) in log)
+    assert log == [] or log[-1] == "closed"
 
 
 async def test_a_frame_without_end_breaks_the_stream_instead_of_growing() -> None:

@@ -32,3 +32,8 @@ def test_a_line_break_in_a_header_never_reaches_the_wire(text: str, evil: str, i
 def test_a_request_to_a_provider_is_shown_without_its_headers_and_its_body() -> None:
     request = UpstreamRequest("https://a.example/v1", {"authorization": "Bearer hush-hush"}, b"what was asked")
     assert repr(request) == "UpstreamRequest(POST https://a.example/v1)"
+
+
+def test_bytes_of_a_providers_header_that_are_no_text_go_on_as_they_came() -> None:
+    owner = b"J\xfcrgen".decode("utf-8", "surrogateescape")
+    assert b"\r\nx-owner: J\xfcrgen\r\n" in answer_head(200, {"x-owner": owner}, "")

@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
             "_parser",
             "_paused",
             "_transport",
+            "_unsent",
         ),
         *("answered", "idle_since", "open", "origin", "requests"),
     )
@@ -79,7 +80,9 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._outbox = keeper.outbox
         self._out = b""
-        """A request, or its head, until the end of the loop's turn."""
+        """A request, or its body, until the end of the loop's turn."""
+        self._unsent = False
+        """Not even the request's head is out."""
         self._transport: asyncio.Transport | None = None
         self._parser: AnswerParser | None = None
         """Made when it is first needed."""
@@ -105,9 +108,11 @@ class Connection(asyncio.Protocol):
         outbox = self._outbox
         assert self.open, "kept"
         assert not self._asked, "one request at a time"
+        assert not self._out, "and the one before is out"
         self._asked = self._heard = True
         self.answered = False
         self.requests += 1
+        self._unsent = True
         self._head = asked = outbox.loop.create_future()
         outbox.add(self)
         if len(body) < JOINED_BYTES_MAX:
@@ -121,6 +126,7 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         out, self._out = self._out, b""
         if out and self.open and self._transport is not None:
+            self._unsent = False
             self._transport.write(out)
 
     def pause(self) -> None:
@@ -170,6 +176,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._asked:
             self.abort()  # nothing was asked
+            return
+        if self._unsent:
+            self.break_off(UpstreamBroken(FailureClass.NETWORK, "bytes came before the request was out"))
             return
         self._heard = True
         if self._left:
@@ -276,7 +285,13 @@ class Connection(asyncio.Protocol):
         if answer is not None:
             answer.end()
         # A provider that answers before it has read the whole request is not to be trusted with another.
-        if keep and self.open and not transport.is_closing() and not transport.get_write_buffer_size():
+        if (
+            keep
+            and not self._out
+            and self.open
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
             if self._paused:
                 self.resume()
             self._keeper.released(self)
