@@ -7,6 +7,9 @@ READY  := $(VENV)/.ready
 # One lock for all platforms and Python versions, with the hashes of every file of each version, and no index's name in it.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
+# What is run with either upstream engine: the usual one with all else, and aiohttp's once more.
+BOTH_ENGINES := $(addprefix tests/e2e/test_,failures.py hostile.py http.py sdks.py stream_recovery.py wire.py plain.py)
+
 .PHONY: demo test check matrix bench soak nightly kills lock sbom reference clean
 
 $(READY): pyproject.toml requirements-dev.lock
@@ -21,6 +24,7 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	BUSBAR_TEST_ENGINE=aiohttp $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(BOTH_ENGINES)
 
 check: $(READY)
 	$(BIN)/ruff check .
