@@ -160,11 +160,6 @@ def test_a_catalog_of_ones_own_that_does_not_hold_is_told(here: Path, capsys: py
 # --- at a terminal
 
 
-def _hear_ctrl_c() -> None:
-    """Whoever starts the tests in the background of a shell has the signal ignored, and so would all children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Terminal:
     """`busbar init` with somebody at it."""
 
@@ -178,7 +173,6 @@ class Terminal:
             stderr=theirs,
             cwd=folder,
             env={**kept, **env},
-            preexec_fn=_hear_ctrl_c,
         )
         os.close(theirs)
         self.shown = ""
