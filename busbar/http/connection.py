@@ -205,13 +205,13 @@ class Connection(web.RequestHandler):
         out, transport = self._out, self.transport
         if not out:
             return
-        pieces = out if self._out_bytes > OUT_BYTES_MAX else (b"".join(out),)  # large ones are not copied
+        pieces = tuple(out) if self._out_bytes > OUT_BYTES_MAX else (b"".join(out),)  # large ones are not copied
+        out.clear()
         if transport is not None and not transport.is_closing():
             for piece in pieces:
                 transport.write(piece)
             if self._plain is None and not self._serving and self._untaken is not None:
                 self._untaken.look()
-        out.clear()
 
     def eof_received(self) -> None:
         self.flush()  # the transport closes itself now

@@ -7,6 +7,7 @@ a copy of its headers.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Awaitable, Mapping
 
@@ -39,7 +40,7 @@ class WrittenResponse(web.StreamResponse):
         """It was."""
 
 
-class _Answering:
+class _WrittenExchange(abc.ABC):
     """What is the same for both kinds: the answer. `_http_1_1`: else it is HTTP/1.0."""
 
     __slots__ = ("_chunked", "_connection", "_http_1_1", "answered", "kept")
@@ -53,9 +54,9 @@ class _Answering:
         self.kept = False
         """Whether the connection stays for another request, once there is an answer."""
 
+    @abc.abstractmethod
     def _may_keep(self) -> bool:
         """Whether the caller wants the connection kept, and its request was read to the end."""
-        raise NotImplementedError
 
     async def send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         kept = self._may_keep()
@@ -102,7 +103,7 @@ class _Answering:
         return "connection: keep-alive\r\n" if kept else ""
 
 
-class AiohttpExchange(_Answering):
+class AiohttpExchange(_WrittenExchange):
     """Lives as long as its request. The task that serves it is cancelled when the caller's connection is lost."""
 
     __slots__ = (
@@ -181,7 +182,7 @@ class AiohttpExchange(_Answering):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class PlainExchange(_Answering):
+class PlainExchange(_WrittenExchange):
     """One plain request. Its connection brings what is missing of the body, and cancels the task that serves it when
     the caller goes away."""
 
@@ -202,9 +203,7 @@ class PlainExchange(_Answering):
         self, connection: Connection, head: Head, first: bytes, missing_bytes: int, body_timeout_secs: float
     ) -> None:
         """`first`: so much of the body is there."""
-        self._connection = connection
-        self._http_1_1 = True
-        self._chunked = self.answered = self.kept = False
+        super().__init__(connection, http_1_1=True)
         self.head = head
         self.headers = head.headers
         self.memo = head.memo

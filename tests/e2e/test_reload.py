@@ -21,6 +21,7 @@ from busbar.gateway import BusbarGateway
 from .asks import PATHS, ask
 from .governed import ADMIN, ADMIN_TOKEN, GovernedWorld
 from .served import Served
+from .test_wire import answer, connected, request
 from .world import KEY, World
 
 TOKEN = 'governance: {admin_token: "${ADMIN}"}'
@@ -194,6 +195,23 @@ async def test_tokens_of_callers_and_limits_change() -> None:
         known = {"authorization": f"Bearer {KEY}"}
         assert (await it.post(PATHS["openai"], ask("openai", "gpt"), known)).status == 200
         assert (await it.post(PATHS["openai"], b" " * 2000, known)).status == 413
+
+
+async def test_a_token_that_is_gone_opens_nothing_on_a_connection_that_stays() -> None:
+    """Nor does the provider's key that went with the last request of the same head."""
+    auth = 'auth: {mode: token, client_tokens: ["${%s}"]}'
+    async with world() as it:
+        it.text += f"\n{auth % 'OTHER'}\n"
+        await it.reload()
+        async with connected(it) as (reader, writer):
+            asked = request("1.1", f"authorization: Bearer {KEY}")
+            for _ in range(2):
+                writer.write(asked)
+                assert (await answer(reader))[0] == b"HTTP/1.1 200 OK"
+            it.change(auth % "OTHER", auth % "WRONG")
+            await it.reload()
+            writer.write(asked)
+            assert (await answer(reader))[0] == b"HTTP/1.1 401 Unauthorized"
 
 
 async def test_new_members_are_in_the_metrics_from_the_start() -> None:
